@@ -1,0 +1,1 @@
+"""A small shop: one folder a service, and nothing between the services but events."""

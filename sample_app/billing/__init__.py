@@ -1,0 +1,1 @@
+"""The billing service: charges each order once."""

@@ -1,0 +1,1 @@
+"""The checkout service: takes orders over HTTP and publishes what happened."""

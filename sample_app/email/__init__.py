@@ -1,0 +1,1 @@
+"""The email service: writes to the customer."""
