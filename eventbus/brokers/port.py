@@ -1,0 +1,210 @@
+"""What eventbus needs of a broker. Two adapters keep it: `rabbitmq` and `embedded`.
+
+One contract suite, ``tests/integration/brokers``, holds both to it. A `Broker` is only a factory:
+making one opens no connection. Its three parts are independent, each with a connection of its own:
+
+- `Publisher`, used by the dispatcher and by a worker for what it retries and parks;
+- `Consumer`, used by a worker;
+- `Admin`, used by the command line: declaring, counting, looking, moving.
+
+Connections that break are opened again by the adapter, with backoff and jitter, for ever; a
+`Publisher` or `Consumer` never stops for good on its own. Errors of a first connection are raised
+only by `Broker.ping` and by `Admin`, which a person waits for.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from eventbus.message import Message
+from eventbus.topology import Topology
+
+
+class Confirmation(enum.Enum):
+    """What the broker said of one published message."""
+
+    #: Every queue that it was routed to has it (``basic.ack``).
+    ROUTED = "routed"
+    #: No queue is bound for its routing key (``basic.return``).
+    UNROUTED = "unrouted"
+    #: The broker refused it (``basic.nack``); some of its queues may have it all the same.
+    REFUSED = "refused"
+    #: No answer came: the connection broke or the confirm timed out. It may have arrived.
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message that a worker got and has not settled yet.
+
+    Parameters
+    ----------
+    queue:
+        The full name of the queue it came from.
+    tag:
+        The adapter's own handle; a delivery from a broken connection is settled in vain, and the
+        broker sends the message again.
+    redelivered:
+        The broker has delivered it before; it may have been handled already.
+    undecodable:
+        Why the adapter itself could not read the message's headers, else ``None``. The message
+        then carries only what could be read.
+    """
+
+    queue: str
+    tag: Any
+    message: Message
+    redelivered: bool = False
+    undecodable: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A copy of a delivered message that goes on before the delivery is acknowledged.
+
+    Parameters
+    ----------
+    message:
+        The copy, with the headers it is to have.
+    delay_ms:
+        Milliseconds to wait before it comes back to the queue it was delivered from;
+        ``None`` parks it in that queue's dead-letter queue.
+    """
+
+    message: Message
+    delay_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The end of one delivery.
+
+    It is acknowledged after every `forwards` copy is confirmed; with `requeue` it goes back to
+    its queue instead.
+    """
+
+    delivery: Delivery
+    forwards: tuple[Forward, ...] = ()
+    requeue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """What a queue holds now: `messages` ready, `consumers` attached."""
+
+    messages: int
+    consumers: int
+
+
+class Publisher(Protocol):
+    """Publishes to the topic exchange, pipelined, and tells each message's own outcome."""
+
+    def publish(self, messages: Sequence[Message]) -> Future[list[Confirmation]]:
+        """Start to publish `messages` in order; the future gives one `Confirmation` for each.
+
+        Never blocks on the network and never raises for its state: while the broker is away each
+        confirmation is `Confirmation.UNKNOWN`. The future always completes, within the confirm
+        time-out at the latest.
+        """
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds until publishing makes sense; whether it does now.
+
+        False while there is no connection or the broker has blocked it (``connection.blocked``).
+        """
+
+    @property
+    def trouble(self) -> str | None:
+        """Why publishing makes no sense now, in words for an operator, without a password."""
+
+    def close(self) -> None:
+        """Close the connection; publishes under way complete as `Confirmation.UNKNOWN`."""
+
+
+class Consumer(Protocol):
+    """Delivers messages of some queues and settles them."""
+
+    def start(
+        self,
+        queues: Mapping[str, int],
+        on_deliveries: Callable[[list[Delivery]], None],
+    ) -> None:
+        """Begin to consume `queues`, each with its prefetch count, on a thread of the adapter.
+
+        `on_deliveries` is called there with one or more deliveries; it must not block. After a
+        reconnect consumers and prefetch are set up again, and unsettled messages come once more.
+        """
+
+    def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Carry out `settlements`; safe from any thread, returns before the broker has them.
+
+        A forward that the broker does not take is tried again; the delivery stays unacknowledged
+        until then, so nothing is lost if the process dies in between.
+        """
+
+    def cancel(self) -> None:
+        """Stop new deliveries; what is already delivered can still be settled."""
+
+    def wait_consuming(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds until every queue is being consumed; whether it is now."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing is consumed now, in words for an operator, without a password."""
+
+    def close(self, timeout: float) -> None:
+        """Flush settlements for up to `timeout` seconds, then close; unsettled messages go back."""
+
+
+class Admin(Protocol):
+    """Operations a person or a deployment asks for, one at a time, each answered or refused."""
+
+    def declare(self, topology: Topology) -> None:
+        """Create what is missing of `topology`; raise `TopologyMismatch` where it differs."""
+
+    def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
+        """Counts of those `queues` that exist."""
+
+    def browse(self, queue: str, limit: int) -> Iterator[Message]:
+        """The first `limit` messages of `queue`, which stay there."""
+
+    def transfer(
+        self, queue: str, decide: Callable[[Message], Message | None], target: str, limit: int
+    ) -> int:
+        """Move messages of `queue` to the queue `target`; returns how many were moved.
+
+        Each message that is in `queue` now, up to `limit` moves, is shown to `decide`: it returns
+        the message to send, or None to leave it where it is. A message is removed from `queue`
+        only after `target` has confirmed it.
+        """
+
+    def purge(self, queue: str) -> int:
+        """Delete all messages of `queue`; returns how many."""
+
+    def server(self) -> str:
+        """Product and version, such as ``RabbitMQ 3.10.8``."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class Broker(Protocol):
+    """Makes the parts; knows the address. `url` is masked: fit for logs and banners."""
+
+    url: str
+
+    def publisher(self, name: str) -> Publisher:
+        """A publisher whose connection is called `name` on the broker."""
+
+    def consumer(self, name: str) -> Consumer:
+        """A consumer whose connections are called `name` on the broker."""
+
+    def admin(self) -> Admin:
+        """Open a connection for operations; raises `BrokerUnavailable`."""
+
+    def ping(self) -> None:
+        """Connect and log in once; raises `BrokerUnavailable` that says what is wrong."""

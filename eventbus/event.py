@@ -1,0 +1,402 @@
+"""Events: immutable facts in the past tense, declared as classes.
+
+The annotations are the declaration. From them comes a marshmallow schema that both sides use: the
+writer's is closed (an unknown field is an error), the reader's is open (an unknown field is
+ignored), so that a producer may add a field without asking its consumers.
+
+Example::
+
+    class OrderPaid(Event, name="order.paid"):
+        order_id: UUID
+        paid_at: datetime
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import sys
+import types
+import typing
+import uuid
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+import marshmallow
+from marshmallow import EXCLUDE, RAISE, Schema, missing
+from typing_extensions import Self, dataclass_transform
+
+from eventbus import fields
+from eventbus.errors import DeclarationError, ValidationError
+
+#: AMQP 0-9-1 §4.2.5.3: a short string, and so a routing key, holds at most 255 bytes.
+ROUTING_KEY_MAX_BYTES = 255
+
+_SCALARS: dict[type, type[marshmallow.fields.Field[Any]]] = {
+    str: fields.Text,
+    int: fields.Int,
+    bool: fields.Bool,
+    float: fields.Float,
+    decimal.Decimal: fields.DecimalText,
+    uuid.UUID: fields.Uuid,
+    dt.datetime: fields.Timestamp,
+    dt.date: fields.Date,
+}
+
+_SUPPORTED = (
+    "str, int, bool, float, Decimal, UUID, datetime, date, an Enum of str or int values, a Struct, "
+    "list[...], dict[str, ...], and any of them with '| None'"
+)
+
+_MISSING: Any = missing
+
+
+def check_event_name(name: object) -> str:
+    """Return `name` when it can be an event's name and a routing key.
+
+    Raises
+    ------
+    DeclarationError
+        It is empty, has an empty word, white space, a control character or a wildcard, or takes
+        more than 255 bytes of UTF-8 (AMQP 0-9-1 §4.2.5.3).
+    """
+    if not isinstance(name, str):
+        raise DeclarationError(f"an event name is a string such as 'order.paid', not {name!r}")
+    problem = None
+    if not all(name.split(".")):
+        problem = "has an empty word"
+    elif any(character.isspace() or not character.isprintable() for character in name):
+        problem = "contains white space or a control character"
+    elif "*" in name or "#" in name:
+        problem = "contains a wildcard; '*' and '#' belong to the patterns of handlers"
+    elif len(name.encode("utf-8", "surrogatepass")) > ROUTING_KEY_MAX_BYTES:
+        problem = f"takes more than {ROUTING_KEY_MAX_BYTES} bytes, the limit of an AMQP routing key"
+    if problem:
+        shown = name if len(name) <= 80 else name[:77] + "..."
+        raise DeclarationError(
+            f"event name {shown!r} {problem}; use dot-separated words such as 'order.paid'"
+        )
+    return name
+
+
+def _invalid(cls: type[Struct], errors: dict[str, Any]) -> ValidationError:
+    name = getattr(cls, "__event_name__", "") or cls.__name__
+    details = "; ".join(f"{path}: {text}" for path, text in _flatten(errors))
+    return ValidationError(f"{name} is not valid: {details}", errors)
+
+
+def _flatten(errors: Any, path: str = "") -> list[tuple[str, str]]:
+    """The leaves of marshmallow's nested messages, each with its dotted path."""
+    if isinstance(errors, dict):
+        rows = []
+        for key, value in errors.items():
+            rows += _flatten(value, f"{path}.{key}" if path else str(key))
+        return rows
+    if isinstance(errors, list):
+        return [row for item in errors for row in _flatten(item, path)]
+    return [(path, str(errors))]
+
+
+def _namespace_of_caller() -> dict[str, Any]:
+    """The local names at the class statement, so that annotations may use local classes."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_name == "__init_subclass__":
+        frame = frame.f_back
+    return dict(frame.f_locals)
+
+
+def _declared_fields(
+    cls: type[Struct], namespace: dict[str, Any]
+) -> tuple[dict[str, marshmallow.fields.Field[Any]], dict[str, Any]]:
+    """Return the marshmallow fields and the defaults of a struct, inherited ones included."""
+    try:
+        hints = typing.get_type_hints(cls, localns=namespace, include_extras=True)
+    except NameError as error:
+        raise DeclarationError(
+            f"{cls.__qualname__}: an annotation names {error.name!r}, which is not defined where "
+            f"the class is declared; import it outside 'if TYPE_CHECKING'"
+        ) from None
+    except TypeError as error:
+        raise DeclarationError(f"{cls.__qualname__}: an annotation cannot be read: {error}") from None
+    declared: dict[str, marshmallow.fields.Field[Any]] = {}
+    defaults: dict[str, Any] = dict(cls.__defaults__)
+    for name, hint in hints.items():
+        if name.startswith("_") or typing.get_origin(hint) is ClassVar or hint is ClassVar:
+            continue
+        given = cls.__dict__.get(name, _MISSING)
+        if isinstance(given, marshmallow.fields.Field):
+            declared[name] = given
+            if given.load_default is not missing:
+                defaults[name] = given.load_default
+            continue
+        if given is not _MISSING:
+            defaults[name] = _factory(given)
+        options = {"load_default": defaults[name]} if name in defaults else {}
+        declared[name] = _field_for(hint, f"{cls.__qualname__}.{name}", options)
+    return declared, defaults
+
+
+def _factory(default: Any) -> Any:
+    """A list or dict default is copied for each instance, as nobody wants to share it."""
+    if isinstance(default, (list, dict)):
+        return lambda: default.copy()
+    return default
+
+
+def _field_for(hint: Any, where: str, options: dict[str, Any]) -> marshmallow.fields.Field[Any]:
+    """Return the field for an annotation; `where` names it in errors."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _annotated(arguments[0], arguments[1:], where, options)
+    if origin in (typing.Union, types.UnionType):
+        inner = [argument for argument in arguments if argument is not type(None)]
+        if len(inner) == 1 and len(arguments) == 2:
+            return _field_for(inner[0], where, {**options, "allow_none": True})
+    if origin is list and len(arguments) == 1:
+        return fields.List(_field_for(arguments[0], f"{where}[]", {}), **options)
+    if origin is dict and len(arguments) == 2 and arguments[0] is str:
+        return fields.Mapping(_field_for(arguments[1], f"{where}{{}}", {}), **options)
+    if isinstance(hint, type):
+        if hint in _SCALARS:
+            return _SCALARS[hint](**options)
+        if issubclass(hint, enum.Enum):
+            _check_enum(hint, where)
+            return fields.EnumValue(hint, **options)
+        if issubclass(hint, Struct):
+            return fields.StructField(hint, **options)
+    raise DeclarationError(
+        f"{where} has type {hint!r}, which has no form on the wire; use {_SUPPORTED}, or name a "
+        f"marshmallow field with Annotated[<type>, <field>]"
+    )
+
+
+def _annotated(
+    hint: Any, extras: tuple[Any, ...], where: str, options: dict[str, Any]
+) -> marshmallow.fields.Field[Any]:
+    """``Annotated[T, field]`` takes the field as it is; ``Annotated[T, validator, ...]`` adds."""
+    for extra in extras:
+        if isinstance(extra, marshmallow.fields.Field):
+            if "load_default" in options:
+                extra.load_default = options["load_default"]
+            return extra
+    validators: list[Callable[[Any], Any]] = [extra for extra in extras if callable(extra)]
+    return _field_for(hint, where, {**options, "validate": validators} if validators else options)
+
+
+def _check_enum(enumeration: type[enum.Enum], where: str) -> None:
+    bad = [member for member in enumeration if type(member.value) not in (str, int)]
+    bad = [m for m in bad if not isinstance(m.value, (str, int)) or isinstance(m.value, bool)]
+    if bad:
+        raise DeclarationError(f"{where}: {bad[0]} has no value of type str or int")
+
+
+class StructSchema(Schema):
+    """The marshmallow schema of one `Struct`; strict when writing, open when reading."""
+
+    struct: ClassVar[type[Struct]]
+
+    class Meta:
+        unknown = EXCLUDE
+
+    @classmethod
+    def of(cls, struct: type[Struct], declared: dict[str, marshmallow.fields.Field[Any]]) -> Self:
+        """Build the schema for `struct` with the given fields."""
+        schema_class = type(f"{struct.__name__}Schema", (cls,), {**declared, "struct": struct})
+        return schema_class()
+
+    def dump(self, obj: Any, *, many: bool | None = None) -> Any:
+        """Return `obj` as JSON-ready values, or raise marshmallow's ValidationError.
+
+        Unlike marshmallow's own ``dump`` it validates: what it returns is read back, and must
+        come back equal, so that no reader sees another value than the writer meant.
+        """
+        wire: dict[str, Any] = {}
+        errors: dict[str, Any] = {}
+        for name, field in self.fields.items():
+            key = field.data_key or name
+            value = obj.__dict__[name]
+            if value is None:
+                if not field.allow_none:
+                    errors[key] = ["Field may not be null."]
+                wire[key] = None
+                continue
+            try:
+                dumped = field._serialize(value, name, obj)
+                read_back = field.deserialize(dumped)
+            except marshmallow.ValidationError as error:
+                errors[key] = error.messages
+                continue
+            except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
+                errors[key] = [f"Cannot be written: {error}"]
+                continue
+            if read_back != value:
+                errors[key] = [f"Would be read back as {read_back!r}."]
+            wire[key] = dumped
+        if errors:
+            raise marshmallow.ValidationError(errors)
+        return wire
+
+    def load(self, data: Any, *, many: bool | None = None, **kwargs: Any) -> Any:
+        """Return the struct that `data` describes, or raise marshmallow's ValidationError.
+
+        The plain case, a known object without hooks, goes field by field; marshmallow's full
+        machinery runs where a subclass added hooks or something is wrong, to report all errors.
+        """
+        if type(data) is dict and not kwargs and not many:
+            values = {}
+            try:
+                for name, key, deserialize in self._plain:
+                    values[name] = deserialize(data.get(key, _MISSING), key, data)
+            except marshmallow.ValidationError:
+                pass
+            else:
+                return self.struct.__from_valid__(values)
+        return self.struct.__from_valid__(super().load(data, many=many, **kwargs))
+
+    def on_bind_field(self, field_name: str, field_obj: marshmallow.fields.Field[Any]) -> None:
+        field_obj.required = field_obj.load_default is missing
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._plain = tuple(
+            (name, field.data_key or name, field.deserialize) for name, field in self.fields.items()
+        )
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class Struct:
+    """An immutable object of typed fields: part of an event, or an event.
+
+    The constructor takes the fields as keywords and validates them; an instance is therefore
+    always valid. Fields are annotations, with a default where they have one::
+
+        class Address(Struct):
+            street: str
+            country: str = "DE"
+
+    Raises
+    ------
+    ValidationError
+        From the constructor: a field is missing, unknown or has a value of the wrong type.
+    DeclarationError
+        From the class statement: a field has a type that has no form on the wire.
+    """
+
+    __schema__: ClassVar[StructSchema]
+    __defaults__: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        declared, defaults = _declared_fields(cls, _namespace_of_caller())
+        cls.__defaults__ = defaults
+        cls.__schema__ = StructSchema.of(cls, declared)
+
+    def __init__(self, **values: Any) -> None:
+        cls = type(self)
+        known = cls.__schema__.fields
+        errors: dict[str, object] = {key: ["Unknown field."] for key in values if key not in known}
+        state = self.__dict__
+        for name in known:
+            if name in values:
+                state[name] = values[name]
+            elif name in cls.__defaults__:
+                default = cls.__defaults__[name]
+                state[name] = default() if callable(default) else default
+            else:
+                errors[name] = ["Missing data for required field."]
+        if errors:
+            raise _invalid(cls, errors)
+        self.__wire__()
+
+    def __wire__(self) -> dict[str, Any]:
+        """Return the fields as JSON-ready values, validated."""
+        try:
+            wire: dict[str, Any] = type(self).__schema__.dump(self)
+        except marshmallow.ValidationError as error:
+            raise _invalid(type(self), error.normalized_messages()) from None
+        return wire
+
+    @classmethod
+    def __read__(cls, data: Any) -> Self:
+        """Return the struct that the JSON value `data` describes; unknown fields are ignored."""
+        try:
+            struct: Self = cls.__schema__.load(data)
+        except marshmallow.ValidationError as error:
+            raise _invalid(cls, error.normalized_messages()) from None
+        return struct
+
+    @classmethod
+    def __read_strict__(cls, data: Any) -> Self:
+        """Like `__read__`, for data that a person wrote: an unknown field is an error."""
+        try:
+            struct: Self = cls.__schema__.load(data, unknown=RAISE)
+        except marshmallow.ValidationError as error:
+            raise _invalid(cls, error.normalized_messages()) from None
+        return struct
+
+    @classmethod
+    def __from_valid__(cls, values: dict[str, Any]) -> Self:
+        self = cls.__new__(cls)
+        self.__dict__.update(values)
+        return self
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable: cannot set {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable: cannot delete {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash((type(self), repr(self)))
+
+    def __repr__(self) -> str:
+        body = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items())
+        return f"{type(self).__name__}({body})"
+
+
+class Event(Struct):
+    """An immutable fact in the past tense, named by its routing key.
+
+    Parameters of the class statement
+    ---------------------------------
+    name:
+        The event's name: CloudEvents ``type`` and AMQP routing key, dot-separated words,
+        at most 255 bytes. A class without a name is a base for others.
+
+    Example::
+
+        class OrderPaid(Event, name="order.paid"):
+            order_id: UUID
+            paid_at: datetime
+    """
+
+    __event_name__: ClassVar[str] = ""
+
+    def __init_subclass__(cls, *, name: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if name:
+            check_event_name(name)
+        cls.__event_name__ = name
+
+
+AnyEvent = TypeVar("AnyEvent", bound=Event)
+
+
+def named_events() -> dict[str, type[Event]]:
+    """Every event class with a name that this process has declared; the latest wins."""
+    found: dict[str, type[Event]] = {}
+
+    def visit(cls: type[Event]) -> None:
+        for subclass in cls.__subclasses__():
+            if subclass.__event_name__:
+                found[subclass.__event_name__] = subclass
+            visit(subclass)
+
+    visit(Event)
+    return found

@@ -1,0 +1,297 @@
+"""Settings: keyword, else environment, else default.
+
+Every setting has one name: ``EventBus("shop", broker_url=...)``, ``EVENTBUS_BROKER_URL``,
+``EVENTBUS = {"broker_url": ...}`` in Django, ``EVENTBUS_BROKER_URL`` in a Flask configuration.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from eventbus.errors import ConfigurationError
+
+DEFAULT_DATABASE_URL = "sqlite:///eventbus.db"
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?\s*", re.ASCII)
+_AMQP_SCHEMES = ("amqp", "amqps")
+_REDIS_SCHEMES = ("redis", "rediss", "unix")
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one bus, checked.
+
+    Parameters
+    ----------
+    database_url:
+        SQLAlchemy URL of the application's own database, which holds the outbox.
+    broker_url:
+        ``amqp://`` or ``amqps://`` (several hosts separated by ``;``), or a database URL for the
+        embedded broker there; unset: the embedded broker in `database_url`.
+    redis_url:
+        Where idempotency keys are kept; unset: in `database_url`.
+    exchange:
+        The topic exchange that the services share.
+    idempotency_ttl:
+        How long a handled event is remembered.
+    claim_lease:
+        How long a handler's claim on an event outlives the worker that died with it; renewed
+        while the handler runs.
+    event_log_retention:
+        How long published events are kept.
+    unroutable:
+        ``log``: an event that no queue is bound for is logged as unrouted and sent again once
+        there is one; ``fail``: it stays in the outbox as failed.
+    idempotency_failure:
+        ``pause``: a worker whose idempotency store is away waits for it; ``continue``: it goes on
+        without, at least once (unsafe).
+    max_message_bytes:
+        The largest body that is published or read.
+    log_level, log_format:
+        ``text`` or ``json``.
+    """
+
+    database_url: str = DEFAULT_DATABASE_URL
+    broker_url: str | None = None
+    redis_url: str | None = None
+    exchange: str = "events"
+    idempotency_ttl: timedelta = timedelta(days=7)
+    claim_lease: timedelta = timedelta(seconds=30)
+    event_log_retention: timedelta = timedelta(days=7)
+    unroutable: str = "log"
+    idempotency_failure: str = "pause"
+    max_message_bytes: int = 1024 * 1024
+    log_level: str = "INFO"
+    log_format: str = "text"
+
+    @classmethod
+    def load(
+        cls, given: Mapping[str, Any], environment: Mapping[str, str] | None = None
+    ) -> Settings:
+        """Merge `given` keywords over the ``EVENTBUS_*`` of the environment, and check each value.
+
+        Raises
+        ------
+        ConfigurationError
+            Names the setting, where it came from, the value (masked) and what would do.
+        """
+        environment = os.environ if environment is None else environment
+        unknown = sorted(set(given) - set(_CHECKS))
+        if unknown:
+            raise ConfigurationError(
+                f"there is no setting {unknown[0]!r}; settings: {', '.join(sorted(_CHECKS))}"
+            )
+        values: dict[str, Any] = {}
+        for name, check in _CHECKS.items():
+            variable = f"EVENTBUS_{name.upper()}"
+            if given.get(name) is not None:
+                values[name] = _checked(check, given[name], name)
+            elif environment.get(variable):
+                values[name] = _checked(check, environment[variable], variable)
+        return cls(**values)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the broker is the embedded one."""
+        return self.broker_url is None or not is_amqp(self.broker_url)
+
+    @property
+    def broker_database_url(self) -> str:
+        """The database of the embedded broker."""
+        return self.broker_url or self.database_url
+
+    def unsafe(self) -> list[str]:
+        """What these settings give up, one sentence each, for the banner and `doctor`."""
+        found = []
+        if self.idempotency_failure == "continue":
+            found.append(
+                "idempotency_failure=continue: while the idempotency store is away, an event may "
+                "take effect more than once"
+            )
+        return found
+
+
+def is_amqp(url: str) -> bool:
+    """Whether `url` addresses an AMQP broker."""
+    return url.split(":", 1)[0].lower() in _AMQP_SCHEMES
+
+
+def mask(url: str) -> str:
+    """Return `url` with every password replaced by ``***``, also in a list of several hosts.
+
+    Works on text, not on a parsed URL: a URL that cannot be parsed must not leak either. The
+    password may itself contain ``@`` and ``/``; all up to the last ``@`` of an address is taken.
+    """
+    return ";".join(_mask_one(part) for part in url.split(";"))
+
+
+def _mask_one(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    login, at, address = rest.rpartition("@")
+    if at:
+        user, colon, _ = login.partition(":")
+        rest = f"{user}{':***' if colon else ''}@{address}"
+    query_masked = re.sub(r"(?i)\b(pass(?:word|wd)?|secret|token)=[^&#]*", r"\1=***", rest)
+    return f"{scheme}{separator}{query_masked}" if separator else query_masked
+
+
+def parse_duration(value: Any) -> timedelta:
+    """Read ``7d``, ``30s``, ``500ms``, a number of seconds or a timedelta.
+
+    Raises
+    ------
+    ValueError
+        It is none of these, or not positive.
+    """
+    expected = "a duration such as '30s', '5m', '12h' or '7d'"
+    if isinstance(value, timedelta):
+        duration = value
+    elif isinstance(value, bool):
+        raise ValueError(f"expected {expected}")
+    elif isinstance(value, (int, float)):
+        duration = _seconds(value, expected)
+    else:
+        match = _DURATION.fullmatch(str(value))
+        if match is None:
+            raise ValueError(f"expected {expected}")
+        duration = _seconds(float(match[1]) * _UNITS[match[2] or "s"], expected)
+    if duration <= timedelta(0):
+        raise ValueError(f"must be longer than zero; expected {expected}")
+    return duration
+
+
+def _seconds(number: float, expected: str) -> timedelta:
+    try:
+        return timedelta(seconds=number)
+    except (OverflowError, ValueError):
+        raise ValueError(f"is out of range; expected {expected}") from None
+
+
+def _checked(check: Callable[[Any], Any], value: Any, source: str) -> Any:
+    try:
+        return check(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{source}={mask(str(value))!r}: {error}") from None
+
+
+def _database_url(value: Any) -> str:
+    text = str(value)
+    scheme, separator, rest = text.partition("://")
+    dialect = scheme.split("+")[0]
+    if not separator or dialect not in ("postgresql", "mysql", "mariadb", "sqlite"):
+        raise ValueError(
+            "expected a database URL such as 'postgresql+psycopg://user@host/shop', "
+            "'mysql+pymysql://user@host/shop' or 'sqlite:///shop.db'"
+        )
+    if dialect == "sqlite" and rest.split("?")[0] in ("", "/", "/:memory:"):
+        raise ValueError(
+            "an in-memory SQLite database is seen by one connection only; use a file, "
+            "such as 'sqlite:///eventbus.db'"
+        )
+    if dialect != "sqlite":
+        _check_address(text, "@" in rest)
+    return text
+
+
+def _broker_url(value: Any) -> str:
+    text = str(value)
+    if not is_amqp(text):
+        scheme = text.partition("://")[0]
+        if scheme.split("+")[0] not in ("postgresql", "mysql", "mariadb", "sqlite"):
+            raise ValueError(
+                "expected 'amqp://user:password@host:5672/vhost', 'amqps://...', several of them "
+                "separated by ';', or a database URL for the embedded broker"
+            )
+        return _database_url(text)
+    for part in text.split(";"):
+        if not is_amqp(part):
+            raise ValueError(f"each host needs a full URL; {mask(part)!r} has no amqp:// or amqps://")
+        _check_address(part, "@" in part)
+    return text
+
+
+def _redis_url(value: Any) -> str:
+    text = str(value)
+    scheme = text.partition("://")[0]
+    if scheme not in _REDIS_SCHEMES:
+        raise ValueError("expected 'redis://host:6379/0', 'rediss://...' or 'unix:///path'")
+    if scheme != "unix":
+        _check_address(text, "@" in text)
+    return text
+
+
+def _check_address(url: str, has_login: bool) -> None:
+    """Refuse an address whose parts cannot be told apart; urlsplit alone would misread it."""
+    rest = url.partition("://")[2]
+    if has_login and rest.split("/", 1)[0].count("@") != 1:
+        raise ValueError(
+            "the user or password contains '@' or '/'; write them as '%40' and '%2F' in a URL"
+        )
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"is not a URL: {error}") from None
+    if port == 0:
+        raise ValueError("is not a URL: Port out of range 1-65535")
+
+
+def _one_of(*allowed: str, upper: bool = False) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        text = str(value).upper() if upper else str(value).lower()
+        if text not in allowed:
+            raise ValueError(f"expected one of {', '.join(allowed)}")
+        return text
+
+    return check
+
+
+def _exchange(value: Any) -> str:
+    text = str(value)
+    if (
+        not text
+        or len(text.encode("utf-8", "surrogatepass")) > 127
+        or any(c.isspace() or not c.isprintable() for c in text)
+    ):
+        raise ValueError("expected an exchange name of 1 to 127 bytes without white space")
+    if text.startswith("amq."):
+        raise ValueError("names that begin with 'amq.' belong to the broker")
+    return text
+
+
+def _bytes(value: Any) -> int:
+    try:
+        number = int(str(value))
+    except ValueError:
+        raise ValueError("expected a number of bytes") from None
+    if not 1024 <= number <= 128 * 1024 * 1024:
+        raise ValueError("expected 1024 to 134217728 bytes; RabbitMQ takes no larger message")
+    return number
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "database_url": _database_url,
+    "broker_url": _broker_url,
+    "redis_url": _redis_url,
+    "exchange": _exchange,
+    "idempotency_ttl": parse_duration,
+    "claim_lease": parse_duration,
+    "event_log_retention": parse_duration,
+    "unroutable": _one_of("log", "fail"),
+    "idempotency_failure": _one_of("pause", "continue"),
+    "max_message_bytes": _bytes,
+    "log_level": _one_of(*_LOG_LEVELS, upper=True),
+    "log_format": _one_of("text", "json"),
+}
+
+assert set(_CHECKS) == {field.name for field in fields(Settings)}

@@ -1,0 +1,1 @@
+"""What runs: the dispatcher and the worker (installed as ``eventbus.workers``)."""

@@ -1,0 +1,1 @@
+"""Idempotency: an event's effect at a handler happens once."""
