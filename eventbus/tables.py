@@ -1,0 +1,178 @@
+"""Every table that eventbus keeps, as SQLAlchemy Core values.
+
+Times are epoch milliseconds in BIGINT columns: the same on PostgreSQL, MySQL and SQLite, with no
+session time zone to get wrong. `create` makes the tables of one metadata, so that an application
+may hand them to Alembic (`EventBus.metadata`) together with its own.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects import mysql
+
+metadata = MetaData()
+
+#: Shards of the outbox: the most dispatchers that can share one, and the unit they lease.
+SHARDS = 32
+
+#: SQLite numbers rows by itself only in an INTEGER column.
+_Sequence = BigInteger().with_variant(Integer, "sqlite")
+#: MySQL's BLOB and TEXT end at 64 KiB; a longer value would be refused, or cut.
+_Bytes = LargeBinary().with_variant(mysql.LONGBLOB, "mysql", "mariadb")
+_LongText = Text().with_variant(mysql.LONGTEXT, "mysql", "mariadb")
+
+
+def _exact(length: int) -> String:
+    """A string compared byte by byte: MySQL's default collation would take ``A`` for ``a``."""
+    return String(length).with_variant(
+        mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
+    )
+
+
+#: One row an event, written in the application's own transaction; gone once it is published.
+outbox = Table(
+    "eventbus_outbox",
+    metadata,
+    Column("seq", _Sequence, primary_key=True, autoincrement=True),
+    Column("event_id", _exact(64), nullable=False),
+    Column("name", _exact(255), nullable=False),
+    Column("partition_key", _exact(255)),
+    Column("shard", SmallInteger, nullable=False),
+    Column("attributes", _LongText, nullable=False),
+    Column("body", _Bytes, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("available_at_ms", BigInteger, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("last_error", _LongText),
+    # Without it SQLite would number a new row like one that is already in the event log.
+    sqlite_autoincrement=True,
+)
+outbox_state = Index("eventbus_outbox_state", outbox.c.state, outbox.c.seq)
+#: Finds the keys that a refused row holds back; such rows are few.
+outbox_held = Index(
+    "eventbus_outbox_held",
+    outbox.c.partition_key,
+    outbox.c.attempts,
+    postgresql_where=outbox.c.attempts > 0,
+    sqlite_where=outbox.c.attempts > 0,
+)
+
+#: Which dispatcher publishes which part of the outbox; the lease fences its settlements.
+shard = Table(
+    "eventbus_shard",
+    metadata,
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("owner", _exact(64)),
+    Column("lease_until_ms", BigInteger, nullable=False),
+)
+
+#: The dispatchers alive, so that each knows its fair share of the shards.
+dispatcher = Table(
+    "eventbus_dispatcher",
+    metadata,
+    Column("owner", _exact(64), primary_key=True),
+    Column("lease_until_ms", BigInteger, nullable=False),
+)
+
+#: What was published, kept for `event_log_retention`: audit, unrouted events, replay.
+event_log = Table(
+    "eventbus_event_log",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("event_id", _exact(64), nullable=False),
+    Column("name", _exact(255), nullable=False),
+    Column("partition_key", _exact(255)),
+    Column("attributes", _LongText, nullable=False),
+    Column("body", _Bytes, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("published_at_ms", BigInteger, nullable=False),
+    Column("routed", Boolean, nullable=False),
+)
+event_log_published = Index("eventbus_event_log_published", event_log.c.published_at_ms)
+event_log_unrouted = Index(
+    "eventbus_event_log_unrouted",
+    event_log.c.routed,
+    event_log.c.name,
+    event_log.c.seq,
+    postgresql_where=event_log.c.routed.is_(False),
+    sqlite_where=event_log.c.routed.is_(False),
+)
+
+#: Claims and remembered keys of the ``sql`` idempotency store.
+idempotency = Table(
+    "eventbus_idempotency",
+    metadata,
+    Column("handler", _exact(200), primary_key=True),
+    Column("event_id", _exact(300), primary_key=True),
+    Column("state", String(10), nullable=False),
+    Column("token", _exact(40), nullable=False),
+    Column("fingerprint", _exact(32), nullable=False),
+    Column("starts", Integer, nullable=False),
+    Column("lease_until_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+)
+idempotency_expiry = Index("eventbus_idempotency_expiry", idempotency.c.expires_at_ms)
+
+#: One row for each event that a transactional handler has taken, in the handler's transaction.
+inbox = Table(
+    "eventbus_inbox",
+    metadata,
+    Column("handler", _exact(200), primary_key=True),
+    Column("event_id", _exact(300), primary_key=True),
+    Column("fingerprint", _exact(32), nullable=False),
+    Column("processed_at_ms", BigInteger, nullable=False),
+)
+inbox_processed = Index("eventbus_inbox_processed", inbox.c.processed_at_ms)
+
+#: Queues of the embedded broker.
+queue = Table(
+    "eventbus_queue",
+    metadata,
+    Column("name", _exact(255), primary_key=True),
+    Column("arguments", _LongText, nullable=False),
+)
+
+#: Bindings of the embedded broker's queues to its one exchange.
+binding = Table(
+    "eventbus_binding",
+    metadata,
+    Column("exchange", _exact(127), primary_key=True),
+    Column("queue", _exact(255), primary_key=True),
+    Column("pattern", _exact(255), primary_key=True),
+)
+
+#: Messages of the embedded broker: one row for each message in each queue.
+message = Table(
+    "eventbus_message",
+    metadata,
+    Column("seq", _Sequence, primary_key=True, autoincrement=True),
+    Column("queue", _exact(255), nullable=False),
+    Column("routing_key", _exact(255), nullable=False),
+    Column("properties", _LongText, nullable=False),
+    Column("body", _Bytes, nullable=False),
+    Column("available_at_ms", BigInteger, nullable=False),
+    Column("owner", _exact(64)),
+    Column("deliveries", Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+message_next = Index("eventbus_message_next", message.c.queue, message.c.available_at_ms, message.c.seq)
+
+#: The version of these tables, one row.
+schema_version = Table(
+    "eventbus_schema_version",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+)
