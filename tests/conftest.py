@@ -1,8 +1,8 @@
 """Fixtures that stand on real servers.
 
-The servers start with the first test that needs them and serve the whole session; what a test gets is a
-part of its own: a virtual host, a Redis database, a database. Tests that kill or stop a server ask for
-`own_...`, a server of their own.
+The servers start with the first test that needs them and serve the whole session; what a test gets
+is a part of its own: a virtual host, a Redis database, a database. Tests that kill or stop a server
+ask for `own_...`, a server of their own.
 """
 
 from __future__ import annotations

@@ -23,9 +23,9 @@ def wait_until(
 ) -> T:
     """Call `predicate` until it returns something true, and return that.
 
-    `timeout` and `interval` are seconds; the interval grows to a tenth of a second. `what` says what was
-    expected, as text or as a function that looks at the state once the deadline has passed. Exceptions of
-    the types in `retry_on` count as "not yet"; others pass through.
+    `timeout` and `interval` are seconds; the interval grows to a tenth of a second. `what` says
+    what was expected, as text or as a function that looks at the state once the deadline has
+    passed. Exceptions of the types in `retry_on` count as "not yet"; others pass through.
 
         wait_until(lambda: queue_depth("shop.billing") == 0, 5, "shop.billing is empty")
     """

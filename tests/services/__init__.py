@@ -1,7 +1,7 @@
 """Private instances of the real servers, for tests and benchmarks.
 
-Each runs in a temporary folder on free ports of 127.0.0.1, touches no server that already runs on the
-machine, and is gone when the process that started it has ended, however that ended.
+Each runs in a temporary folder on free ports of 127.0.0.1, touches no server that already runs on
+the machine, and is gone when the process that started it has ended, however that ended.
 
     with RabbitMQ() as rabbitmq:
         publish(rabbitmq.url)

@@ -12,7 +12,7 @@ from .server import Server, find_binary
 
 
 class MariaDB(Server):
-    """Keeps every committed transaction over `kill`; may lose a second of them when the machine fails.
+    """Keeps what was committed over `kill`; may lose a second of it when the machine fails.
 
     `settings` are system variables: `MariaDB(settings={"max_connections": 10})`.
     """
@@ -33,7 +33,7 @@ class MariaDB(Server):
         return self._url(name)
 
     def drop_database(self, url: str) -> None:
-        """Remove a database of `create_database()`, and cut off whoever is still connected to it."""
+        """Remove a database of `create_database()`, and cut off whoever is connected to it."""
         name = url.rpartition("/")[2]
         with self._connect() as connection, connection.cursor() as cursor:
             # An open transaction would hold a lock on its tables, and the DROP would wait for it.

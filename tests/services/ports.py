@@ -12,10 +12,10 @@ _EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 class Port:
     """A free TCP port of 127.0.0.1, reserved against other test runs until `release()`.
 
-    The reservation is a UDP socket bound to the same number: it does not disturb the TCP server, and the
-    kernel gives it back however this process ends. The number lies below the range from which the kernel
-    takes the ports of outgoing connections: otherwise a client that keeps trying to reach a stopped server
-    sooner or later takes that port for itself, and connects to itself.
+    The reservation is a UDP socket bound to the same number: it does not disturb the TCP server,
+    and the kernel gives it back however this process ends. The number lies below the range from
+    which the kernel takes the ports of outgoing connections: otherwise a client that keeps trying
+    to reach a stopped server sooner or later takes that port for itself, and connects to itself.
     """
 
     def __init__(self) -> None:

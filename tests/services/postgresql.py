@@ -12,7 +12,7 @@ from .server import Server, find_binary
 
 
 class PostgreSQL(Server):
-    """Keeps every committed transaction over `kill`; would lose some when the machine fails (fsync is off).
+    """Keeps what was committed over `kill`, not when the machine fails: fsync is off.
 
     `settings` are parameters of postgresql.conf: `PostgreSQL(settings={"fsync": "on"})`.
     """
@@ -34,7 +34,7 @@ class PostgreSQL(Server):
         return self._url(name)
 
     def drop_database(self, url: str) -> None:
-        """Remove a database of `create_database()`, and cut off whoever is still connected to it."""
+        """Remove a database of `create_database()`, and cut off whoever is connected to it."""
         name = url.rpartition("/")[2]
         self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 

@@ -17,7 +17,8 @@ from tests.waiting import wait_until
 from .ports import Port
 from .server import Server, ServerError, find_binary
 
-#: Reads one line with Erlang expressions, evaluates them on the node, writes one line: ok or error, value.
+#: Reads one line with Erlang expressions, evaluates them on the node, writes one line: ok or error,
+#: value.
 _SHELL = r"""
 Evaluate = fun(Line) ->
     try
@@ -81,7 +82,7 @@ class RabbitMQ(Server):
         self.eval(f'rabbit_vhost:delete(<<"{urlsplit(url).path[1:]}">>, <<"guest">>)')
 
     def close_connections(self, reason: str = "closed by the operator") -> None:
-        """Close every client's connection, as an operator or a rolling upgrade does (320 CONNECTION_FORCED)."""
+        """Close every client's connection with 320 CONNECTION_FORCED, as an operator does."""
         self.eval(
             f'[rabbit_networking:close_connection(Pid, "{reason}") '
             "|| Pid <- rabbit_networking:connections()]"
@@ -99,14 +100,15 @@ class RabbitMQ(Server):
         return self._run(self._script("rabbitmqctl"), "--quiet", "--node", self.node, *arguments)
 
     def eval(self, expressions: str) -> str:
-        """Evaluate Erlang expressions on the node, as `rabbitmqctl eval` does, in about a millisecond.
+        """Evaluate Erlang expressions on the node in about a millisecond; the printed value.
 
         rabbitmq.eval("length(rabbit_networking:connections())")
         """
         with self._shell_lock:
             if self._shell is None or self._shell.poll() is not None:
                 self._shell = self._open_shell()
-            assert self._shell.stdin is not None and self._shell.stdout is not None
+            assert self._shell.stdin is not None
+            assert self._shell.stdout is not None
             self._shell.stdin.write(" ".join(expressions.splitlines()) + " .\n")
             self._shell.stdin.flush()
             outcome, _, value = self._shell.stdout.readline().rstrip("\n").partition(" ")
@@ -169,7 +171,8 @@ class RabbitMQ(Server):
             return connection.recv(1) == b"\x01"  # the frame with Connection.Start
 
     def _start_companions(self) -> None:
-        # An epmd that the node started itself would be a daemon, and shared with other nodes of the machine.
+        # An epmd that the node started itself would be a daemon, and shared with other nodes of the
+        # machine.
         if self._epmd is None or self._epmd.poll() is not None:
             binary = find_binary(
                 "epmd", "/usr/lib/erlang/erts-*/bin/epmd", package="rabbitmq-server"
@@ -219,7 +222,7 @@ class RabbitMQ(Server):
         path = find_binary(name, wrappers + name, package="rabbitmq-server")
         if Path(path).parent == Path("/usr/sbin"):
             raise ServerError(
-                f"only the wrapper {path} was found: expected {wrappers}{name}, as Debian's package "
-                "rabbitmq-server installs it"
+                f"only the wrapper {path} was found: expected {wrappers}{name}, "
+                "as Debian's package rabbitmq-server installs it"
             )
         return path

@@ -1,4 +1,4 @@
-"""What all private servers have in common: one process, started, stopped, killed and paused by its id."""
+"""What all private servers have in common: a process, started and stopped by its id."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def find_binary(name: str, *patterns: str, package: str) -> str:
         candidates.append(on_path)
     if not candidates:
         raise ServerError(
-            f"{name} is not installed: run `apt-get install {package}`, or `make servers` for all of them"
+            f"{name} is not installed: run `apt-get install {package}`, "
+            "or `make servers` for all that the tests need"
         )
     return candidates[0]
 
@@ -56,9 +57,10 @@ def _version(path: Path) -> list[int]:
 
 
 class Server(ABC):
-    """A private server: starts on a free port of 127.0.0.1, keeps port and data over `stop` and `kill`.
+    """A private server on a free port of 127.0.0.1, which it keeps over `stop` and `kill`.
 
-    `settings` are the server's own configuration settings, added to those that a private server needs.
+    `settings` are the server's own configuration settings, added to those that a private server
+    needs.
     """
 
     name: ClassVar[str]
@@ -238,7 +240,8 @@ class Server(ABC):
             )
 
     def _spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        # A session of its own: Ctrl-C in the terminal is for the test run, which then stops the server.
+        # A session of its own: Ctrl-C in the terminal is for the test run, which then stops the
+        # server.
         with open(self.folder / "server.log", "ab") as log:
             return subprocess.Popen(
                 command,
