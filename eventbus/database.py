@@ -23,6 +23,7 @@ from eventbus.errors import (
     DatabaseUnavailable,
     EventBusError,
 )
+from eventbus.outbox.row import SHARDS
 from eventbus.settings import mask
 
 #: The version of the tables that this code reads and writes.
@@ -195,7 +196,7 @@ def upgrade(engine: Engine) -> bool:
         known = set(connection.scalars(sa.select(tables.shard.c.shard)))
         missing = [
             {"shard": number, "owner": None, "lease_until_ms": 0}
-            for number in range(tables.SHARDS)
+            for number in range(SHARDS)
             if number not in known
         ]
         if missing:

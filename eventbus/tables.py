@@ -24,9 +24,6 @@ from sqlalchemy.dialects import mysql
 
 metadata = MetaData()
 
-#: Shards of the outbox: the most dispatchers that can share one, and the unit they lease.
-SHARDS = 32
-
 #: SQLite numbers rows by itself only in an INTEGER column.
 _Sequence = BigInteger().with_variant(Integer, "sqlite")
 #: MySQL's BLOB and TEXT end at 64 KiB; a longer value would be refused, or cut.

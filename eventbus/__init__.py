@@ -1,0 +1,42 @@
+"""Event-driven boundaries for Python services, on RabbitMQ.
+
+A service changes its own state and tells the others in the same database transaction. Importing
+this package loads no broker client, no database toolkit and no web framework.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from eventbus.bus import EventBus
+from eventbus.context import Context
+from eventbus.errors import EventBusError, NotInTransaction, ValidationError
+from eventbus.event import Event, Struct
+from eventbus.retry import Retry
+
+if TYPE_CHECKING:
+    from eventbus.outbox.recorder import RecordsEvents
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Context",
+    "Event",
+    "EventBus",
+    "EventBusError",
+    "NotInTransaction",
+    "RecordsEvents",
+    "Retry",
+    "Struct",
+    "ValidationError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The mixin listens to SQLAlchemy's sessions, so SQLAlchemy is loaded by whoever asks for it.
+    if name == "RecordsEvents":
+        from eventbus.outbox.recorder import RecordsEvents
+
+        return RecordsEvents
+    raise AttributeError(f"module 'eventbus' has no attribute {name!r}")

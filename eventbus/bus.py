@@ -1,0 +1,339 @@
+"""The bus: what an application imports to publish events and to declare handlers."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from eventbus.errors import DeclarationError, UnknownName
+from eventbus.event import Event, named_events
+from eventbus.outbox.row import OutboxRow, make_row
+from eventbus.retry import Retry
+from eventbus.settings import Settings
+from eventbus.subscription import Handler, Subscription, make_handler
+from eventbus.topology import DEFAULT_MAX_LENGTH, Exchange, Topology, check_name_part
+
+if TYPE_CHECKING:
+    from sqlalchemy import MetaData
+    from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+    from sqlalchemy.orm import Session, scoped_session
+
+    from eventbus.brokers.port import Broker
+
+    AnySession = Session | scoped_session[Any] | AsyncSession | Connection
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_buses: weakref.WeakSet[EventBus] = weakref.WeakSet()
+
+
+def live_buses() -> list[EventBus]:
+    """Every bus of this process."""
+    return list(_buses)
+
+
+class EventBus:
+    """Publishes events and declares handlers for one service.
+
+    Making one reads the settings and connects to nothing.
+
+    Parameters
+    ----------
+    service:
+        The service's name: CloudEvents ``source``, and the first part of its queues' names.
+    retry:
+        The policy of handlers that name none.
+    settings:
+        See `eventbus.settings.Settings`; each also as ``EVENTBUS_<NAME>`` in the environment.
+
+    Raises
+    ------
+    ConfigurationError
+        A setting cannot be used; the text names it, its value and what would do.
+
+    Example::
+
+        bus = EventBus("shop", database_url="postgresql+psycopg://localhost/shop")
+    """
+
+    def __init__(self, service: str, *, retry: Retry | None = None, **settings: Any) -> None:
+        self.service = check_name_part("service name", service)
+        self.settings = Settings.load(settings)
+        self.retry = retry or Retry()
+        self._subscriptions: dict[str, Subscription] = {}
+        self._handlers: dict[str, Handler] = {}
+        _buses.add(self)
+
+    def __repr__(self) -> str:
+        return f"EventBus({self.service!r})"
+
+    # -- publishing ---------------------------------------------------------------------------
+
+    def publish(
+        self,
+        event: Event,
+        *,
+        session: AnySession | None = None,
+        key: object = None,
+        delay: timedelta | None = None,
+        subject: str | None = None,
+    ) -> str:
+        """Write `event` to the outbox in the caller's transaction; never commits.
+
+        Parameters
+        ----------
+        session:
+            The SQLAlchemy ``Session``, ``AsyncSession`` or ``Connection`` whose transaction
+            changes the data. Inside Django's ``transaction.atomic()`` it can be left out.
+        key:
+            Events with the same key leave the outbox in the order of their transactions;
+            usually the aggregate's id.
+        delay:
+            How long the event waits in the outbox first; it is then not ordered with its key.
+        subject:
+            CloudEvents ``subject``.
+
+        Returns
+        -------
+        str
+            The event's id, a UUIDv7.
+
+        Raises
+        ------
+        NotInTransaction
+            No transaction would carry the event.
+        ValidationError
+            The event does not fit its declaration; nothing was written.
+        """
+        row = self._row(event, key=key, delay=delay, subject=subject)
+        self._writer(session).write([row])
+        return row.event_id
+
+    def publish_many(
+        self,
+        events: Iterable[Event],
+        *,
+        session: AnySession | None = None,
+        key: object | Callable[[Any], object] = None,
+        delay: timedelta | None = None,
+    ) -> list[str]:
+        """Write several events in one statement; all are validated before any is written.
+
+        Parameters
+        ----------
+        key:
+            One key for all, or a function from the event to its key.
+
+        Returns
+        -------
+        list of str
+            The ids, in order.
+        """
+        key_of = key if callable(key) else lambda event: key
+        rows = [self._row(event, key=key_of(event), delay=delay) for event in events]
+        if rows:
+            self._writer(session).write(rows)
+        return [row.event_id for row in rows]
+
+    async def publish_async(
+        self,
+        event: Event,
+        *,
+        session: AsyncConnection | AsyncSession,
+        key: object = None,
+        delay: timedelta | None = None,
+        subject: str | None = None,
+    ) -> str:
+        """Like `publish`, but the row is inserted at once; the only way with an AsyncConnection."""
+        from eventbus.outbox.writer import write_async
+
+        row = self._row(event, key=key, delay=delay, subject=subject)
+        await write_async(session, [row], self.settings.database_url)
+        return row.event_id
+
+    def _row(self, event: Event, **options: Any) -> OutboxRow:
+        return make_row(
+            event, source=self.service, max_bytes=self.settings.max_message_bytes, **options
+        )
+
+    def _writer(self, session: Any) -> Any:
+        if session is None and "django.db" in sys.modules:
+            from eventbus.django.writer import writer_in_atomic_block
+
+            writer = writer_in_atomic_block(self.settings.database_url)
+            if writer is not None:
+                return writer
+        from eventbus.outbox.writer import writer_for
+
+        return writer_for(session, self.settings.database_url)
+
+    # -- handling -----------------------------------------------------------------------------
+
+    def handler(
+        self,
+        *patterns: str | type[Event],
+        queue: str | None = None,
+        name: str | None = None,
+        retry: Retry | None = None,
+        transactional: bool = False,
+    ) -> Callable[[_Function], _Function]:
+        """Declare a function as the handler of the events that match `patterns`.
+
+        Parameters
+        ----------
+        patterns:
+            Routing keys such as ``order.paid``, patterns such as ``order.*``, or event classes.
+        queue:
+            The subscription; handlers of one queue share its messages and its workers.
+            Default: the handler's name.
+        name:
+            Part of the idempotency key, unique in the service. Default: the function's name.
+        retry:
+            Default: the bus's.
+        transactional:
+            Run in a database transaction that also records the event in the inbox:
+            ``context.session``; the effect then happens exactly once.
+
+        Raises
+        ------
+        DeclarationError
+            The patterns, the function's parameters or the names cannot work.
+
+        Example::
+
+            @bus.handler("order.paid", queue="billing")
+            def charge(event: OrderPaid, context: Context) -> None: ...
+        """
+        namespace = dict(sys._getframe(1).f_locals)
+
+        def declare(function: _Function) -> _Function:
+            handler = make_handler(
+                function,
+                patterns,
+                name=name,
+                retry=retry or self.retry,
+                transactional=transactional,
+                namespace=namespace,
+            )
+            self._declare(handler, check_name_part("queue name", queue or handler.name))
+            return function
+
+        return declare
+
+    def queue(self, name: str, *, max_length: int = DEFAULT_MAX_LENGTH) -> Subscription:
+        """Set what is particular of the queue `name`; a queue needs this only for other values.
+
+        Parameters
+        ----------
+        max_length:
+            Messages it holds before its oldest go to the dead-letter queue.
+        """
+        if not isinstance(max_length, int) or not 1 <= max_length <= 1_000_000_000:
+            raise DeclarationError(
+                f"queue {name!r}: max_length={max_length!r}; use 1 to 1,000,000,000"
+            )
+        subscription = self._subscription(check_name_part("queue name", name))
+        subscription.max_length = max_length
+        return subscription
+
+    def _declare(self, handler: Handler, queue: str) -> None:
+        existing = self._handlers.get(handler.name)
+        if existing is not None:
+            raise DeclarationError(
+                f"two handlers are called {handler.name!r}: {_where(existing)} and "
+                f"{_where(handler)}; give one of them another name="
+            )
+        self._handlers[handler.name] = handler
+        self._subscription(queue).handlers.append(handler)
+
+    def _subscription(self, queue: str) -> Subscription:
+        return self._subscriptions.setdefault(queue, Subscription(self.service, queue))
+
+    # -- what is declared ---------------------------------------------------------------------
+
+    @property
+    def subscriptions(self) -> dict[str, Subscription]:
+        """Short queue name to subscription, those with handlers."""
+        return {name: s for name, s in self._subscriptions.items() if s.handlers}
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """Handler name to handler."""
+        return dict(self._handlers)
+
+    def subscription(self, queue: str) -> Subscription:
+        """The subscription of that short or full queue name.
+
+        Raises
+        ------
+        UnknownName
+            None is declared; the text lists those that are.
+        """
+        found = self.subscriptions
+        for name, subscription in found.items():
+            if queue in (name, subscription.queue):
+                return subscription
+        raise UnknownName.among("queue", queue, found)
+
+    def event_class(self, name: str) -> type[Event]:
+        """The event class declared in this process with that name.
+
+        Raises
+        ------
+        UnknownName
+            None is declared; the text names the nearest.
+        """
+        events = self.events
+        if name not in events:
+            raise UnknownName.among("event", name, events)
+        return events[name]
+
+    @property
+    def events(self) -> dict[str, type[Event]]:
+        """Name to class: what this process declares, and first of all what the handlers read."""
+        events = named_events()
+        for handler in self._handlers.values():
+            events.update(handler.events)
+        return events
+
+    def topology(self, queues: Iterable[str] | None = None) -> Topology:
+        """The exchange, and the queues and bindings of all subscriptions or of `queues`."""
+        names = self.subscriptions if queues is None else queues
+        topology = Topology(exchanges=(Exchange(self.settings.exchange),))
+        for name in names:
+            topology += self.subscription(name).topology(self.settings.exchange)
+        return topology
+
+    # -- servers ------------------------------------------------------------------------------
+
+    @property
+    def metadata(self) -> MetaData:
+        """The tables of eventbus as SQLAlchemy metadata, for Alembic or ``create_all``."""
+        from eventbus import tables
+
+        return tables.metadata
+
+    @cached_property
+    def engine(self) -> Engine:
+        """An engine of our own for `database_url`; publishing uses the caller's, not this."""
+        from eventbus.database import make_engine
+
+        return make_engine(self.settings.database_url)
+
+    @cached_property
+    def broker(self) -> Broker:
+        """The broker that the settings name; opens no connection."""
+        from eventbus.brokers import make_broker
+
+        return make_broker(self.settings)
+
+
+def _where(handler: Handler) -> str:
+    function = handler.function
+    module = getattr(function, "__module__", "?")
+    return f"{module}.{getattr(function, '__qualname__', repr(function))}"

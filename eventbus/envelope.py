@@ -1,0 +1,272 @@
+"""The CloudEvents 1.0 envelope of an event, and its form as an AMQP message.
+
+Binary mode of the CloudEvents AMQP protocol binding (§3.1): attributes travel as headers
+``cloudEvents_<name>``, ``datacontenttype`` as the AMQP property ``content-type``, the data as the
+body. Read are also the prefixes ``cloudEvents:`` (the same binding) and ``ce-`` (the HTTP
+binding's, which gateways leave in). ``message_id``, ``type``, ``timestamp`` and ``correlation_id``
+are mirrored into AMQP properties for people and tools that look at the queue.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from eventbus.errors import UndecodableMessage
+from eventbus.fields import format_timestamp, parse_timestamp
+from eventbus.message import Message
+
+PREFIX = "cloudEvents_"
+_PREFIXES = (PREFIX, "cloudEvents:", "ce-")
+CONTENT_TYPE = "application/json"
+
+#: Longer than any id in use; what is longer would not fit the idempotency tables.
+ID_MAX_LENGTH = 255
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """CloudEvents attributes around an event's data.
+
+    Parameters
+    ----------
+    id, source, type, subject, time:
+        CloudEvents 1.0.2 §3.1. `type` is the event's name and the routing key.
+    correlationid, causationid:
+        The id of the first event of the chain, and of the event that caused this one.
+    partitionkey:
+        CloudEvents extension "partitioning": events with the same key keep their order.
+    traceparent:
+        CloudEvents extension "distributed tracing" (W3C Trace Context).
+    """
+
+    id: str
+    source: str
+    type: str
+    time: datetime | None = None
+    subject: str | None = None
+    correlationid: str | None = None
+    causationid: str | None = None
+    partitionkey: str | None = None
+    traceparent: str | None = None
+
+    def attributes(self) -> dict[str, str]:
+        """The attributes that are set, as CloudEvents strings; ``specversion`` included."""
+        found = {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": self.source,
+            "type": self.type,
+        }
+        if self.time is not None:
+            found["time"] = format_timestamp(self.time)
+        for name in _OPTIONAL:
+            value = getattr(self, name)
+            if value is not None:
+                found[name] = value
+        return found
+
+
+_OPTIONAL = ("subject", "correlationid", "causationid", "partitionkey", "traceparent")
+
+
+def to_message(attributes: dict[str, str], body: bytes, timestamp: int) -> Message:
+    """The AMQP message for an event.
+
+    Parameters
+    ----------
+    attributes:
+        As `Envelope.attributes` gives them.
+    body:
+        The event's data as JSON.
+    timestamp:
+        Epoch seconds, for the AMQP property; CloudEvents ``time`` stays exact.
+    """
+    name = attributes["type"]
+    return Message(
+        body,
+        name,
+        {_HEADER_NAMES[attribute]: value for attribute, value in attributes.items()},
+        attributes["id"],
+        name,
+        CONTENT_TYPE,
+        None,
+        attributes.get("correlationid"),
+        attributes["source"],
+        timestamp,
+    )
+
+
+class _HeaderNames(dict[str, str]):
+    def __missing__(self, attribute: str) -> str:
+        name = self[attribute] = PREFIX + attribute
+        return name
+
+
+_HEADER_NAMES = _HeaderNames()
+
+
+def read_envelope(message: Message) -> Envelope:
+    """Read the envelope of an incoming message.
+
+    Raises
+    ------
+    UndecodableMessage
+        It is no CloudEvents 1.0 message in binary mode, or its attributes contradict it. The
+        text says which attribute.
+    """
+    headers = message.headers
+    get = headers.get
+    if PREFIX + "id" in headers:
+        found = {
+            "specversion": get("cloudEvents_specversion"),
+            "id": get("cloudEvents_id"),
+            "source": get("cloudEvents_source"),
+            "type": get("cloudEvents_type"),
+            "time": get("cloudEvents_time"),
+            "subject": get("cloudEvents_subject"),
+            "correlationid": get("cloudEvents_correlationid"),
+            "causationid": get("cloudEvents_causationid"),
+            "partitionkey": get("cloudEvents_partitionkey"),
+            "traceparent": get("cloudEvents_traceparent"),
+        }
+    else:
+        found = _attributes_of(headers)
+    if not found.get("id"):
+        raise UndecodableMessage(
+            "no CloudEvents attributes in the headers: cloudEvents_id is missing; the message comes "
+            "from a foreign producer"
+        )
+    for name, value in found.items():
+        if value is not None and type(value) is not str:
+            raise UndecodableMessage(f"CloudEvents attribute {name!r} is not a string")
+    if found.get("specversion") != "1.0":
+        raise UndecodableMessage(
+            f"CloudEvents specversion {_shown(found.get('specversion'))} is not supported; 1.0 is"
+        )
+    for name in ("id", "source", "type"):
+        if not found.get(name):
+            raise UndecodableMessage(f"CloudEvents attribute {name!r} is missing or empty")
+        if len(found[name]) > ID_MAX_LENGTH:
+            raise UndecodableMessage(
+                f"CloudEvents attribute {name!r} has more than {ID_MAX_LENGTH} characters"
+            )
+    return Envelope(
+        found["id"],
+        found["source"],
+        found["type"],
+        _time(found.get("time")),
+        found.get("subject"),
+        found.get("correlationid"),
+        found.get("causationid"),
+        found.get("partitionkey"),
+        found.get("traceparent"),
+    )
+
+
+def _attributes_of(headers: dict[str, Any]) -> dict[str, Any]:
+    found = {}
+    for header, value in headers.items():
+        for prefix in _PREFIXES:
+            if header.startswith(prefix):
+                found[header[len(prefix) :]] = value
+    return found
+
+
+def _time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return parse_timestamp(text)
+    except ValueError:
+        raise UndecodableMessage(
+            f"CloudEvents attribute 'time' is no RFC 3339 timestamp: {_shown(text)}"
+        ) from None
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:80]
+
+
+def dump_data(data: dict[str, Any]) -> bytes:
+    """Write an event's data as compact JSON in UTF-8."""
+    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def load_data(message: Message, max_bytes: int) -> Any:
+    """Read the body of an incoming message, which must be one JSON value (RFC 8259).
+
+    Stricter than the `json` module: NaN, infinite numbers and an object with the same key twice
+    are refused, because two readers would not agree on what they mean.
+
+    Raises
+    ------
+    UndecodableMessage
+        The body is too large, compressed, of another content type, or not such JSON.
+    """
+    body = message.body
+    if len(body) > max_bytes:
+        raise UndecodableMessage(f"the body has {len(body)} bytes; at most {max_bytes} are read")
+    if message.content_encoding not in (None, "", "utf-8", "UTF-8", "identity"):
+        raise UndecodableMessage(
+            f"content-encoding {_shown(message.content_encoding)} is not read; send plain UTF-8"
+        )
+    content_type = message.content_type
+    if content_type != CONTENT_TYPE and not _is_json(content_type):
+        raise UndecodableMessage(
+            f"content-type {_shown(content_type)} is not read; {CONTENT_TYPE} is"
+        )
+    try:
+        return _decoder.decode(body.decode())
+    except UnicodeDecodeError:
+        raise UndecodableMessage("the body is not UTF-8") from None
+    except RecursionError:
+        raise UndecodableMessage("the body is JSON nested too deeply") from None
+    except ValueError as error:
+        raise UndecodableMessage(f"the body is not JSON: {str(error)[:200]}") from None
+
+
+def _is_json(content_type: str | None) -> bool:
+    if content_type is None:
+        return False
+    media_type, _, parameters = content_type.partition(";")
+    media_type = media_type.strip().lower()
+    if "charset" in parameters.lower() and "utf-8" not in parameters.lower():
+        return False
+    return media_type == CONTENT_TYPE or (
+        media_type.startswith("application/") and media_type.endswith("+json")
+        and media_type != "application/cloudevents+json"
+    )
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"number {text[:40]} is too large")
+    return number
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object has the same key twice")
+    return found
+
+
+_decoder = json.JSONDecoder(
+    parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_unique_keys
+)
+
+
+def epoch_ms(moment: datetime) -> int:
+    """Epoch milliseconds of an aware `moment`."""
+    delta = moment - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000

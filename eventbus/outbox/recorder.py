@@ -1,0 +1,117 @@
+"""Events recorded on an aggregate, written when its session flushes.
+
+An aggregate knows what happened to it, but should know no session. It records::
+
+    class Order(RecordsEvents, Base):
+        def pay(self, at: datetime) -> None:
+            self.paid_at = at
+            self.record_event(OrderPaid(order_id=self.id, paid_at=at), key=self.id)
+
+and whatever session flushes the aggregate writes the event to the outbox, in the same transaction.
+Nothing has to be switched on: an event that is recorded and flushed is written, or the flush fails.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy.orm import Session, object_session
+
+from eventbus.bus import EventBus, live_buses
+from eventbus.errors import DeclarationError, EventBusError
+from eventbus.event import Event
+
+_RECORDED = "_eventbus_recorded"
+_AGGREGATES = "eventbus_aggregates"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event waiting for its aggregate's flush, with what `EventBus.publish` is to be given."""
+
+    event: Event
+    key: object
+    delay: timedelta | None
+    subject: str | None
+
+
+class RecordsEvents:
+    """Mixin for a mapped class whose instances record events.
+
+    A process with more than one bus says which one is meant with ``__eventbus__ = bus`` in the
+    class body.
+    """
+
+    __eventbus__: EventBus | None = None
+
+    def record_event(
+        self,
+        event: Event,
+        *,
+        key: object = None,
+        delay: timedelta | None = None,
+        subject: str | None = None,
+    ) -> None:
+        """Record `event`; it is written at the next flush of the session that holds this object.
+
+        Parameters are those of `EventBus.publish`.
+        """
+        self.__dict__.setdefault(_RECORDED, []).append(Recorded(event, key, delay, subject))
+        # A session does not notice an object none of whose columns changed.
+        session = object_session(self)
+        if session is not None:
+            session.info.setdefault(_AGGREGATES, {})[id(self)] = self
+
+
+def _take(session: Session) -> list[tuple[RecordsEvents, Recorded]]:
+    candidates: dict[int, Any] = session.info.pop(_AGGREGATES, {})
+    for state in (session.new, session.dirty, session.deleted):
+        for instance in state:
+            if isinstance(instance, RecordsEvents):
+                candidates[id(instance)] = instance
+    return [
+        (aggregate, recorded)
+        for aggregate in candidates.values()
+        for recorded in aggregate.__dict__.pop(_RECORDED, ())
+    ]
+
+
+def _bus_of(aggregate: RecordsEvents) -> EventBus:
+    if aggregate.__eventbus__ is not None:
+        return aggregate.__eventbus__
+    buses = live_buses()
+    if len(buses) == 1:
+        return buses[0]
+    name = type(aggregate).__name__
+    if not buses:
+        raise EventBusError(f"{name} recorded an event, but no EventBus exists in this process")
+    raise DeclarationError(
+        f"{name} recorded an event, and there are {len(buses)} buses; say which one with "
+        f"'__eventbus__ = bus' in the class body"
+    )
+
+
+def _write_recorded(session: Session, *_: Any) -> None:
+    for aggregate, recorded in _take(session):
+        _bus_of(aggregate).publish(
+            recorded.event,
+            session=session,
+            key=recorded.key,
+            delay=recorded.delay,
+            subject=recorded.subject,
+        )
+
+
+def _forget(session: Session, previous: Any) -> None:
+    """A rollback undoes what happened, and so what was recorded of it."""
+    for aggregate in session.info.pop(_AGGREGATES, {}).values():
+        aggregate.__dict__.pop(_RECORDED, None)
+
+
+sqlalchemy_event.listen(Session, "before_flush", _write_recorded)
+# A flush without a changed column is skipped; what was recorded is still to be written.
+sqlalchemy_event.listen(Session, "before_commit", _write_recorded)
+sqlalchemy_event.listen(Session, "after_soft_rollback", _forget)

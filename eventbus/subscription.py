@@ -1,0 +1,250 @@
+"""Handlers and the subscriptions they belong to.
+
+A subscription is one queue of one service, bound by the routing-key patterns of its handlers. An
+event that comes to the queue runs every handler of the queue whose pattern matches it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from eventbus.errors import DeclarationError
+from eventbus.event import Event, named_events
+from eventbus.patterns import check_pattern, matches
+from eventbus.retry import Retry
+from eventbus.topology import (
+    DEFAULT_MAX_LENGTH,
+    Topology,
+    dead_letter_queue_name,
+    queue_name,
+    subscription_topology,
+)
+
+#: As long as the idempotency tables have room for.
+HANDLER_NAME_MAX_LENGTH = 200
+
+#: Names of events seen, per handler; bounded, because a foreign producer may send any.
+_CACHE_LIMIT = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Handler:
+    """A function that reacts to events.
+
+    Parameters
+    ----------
+    name:
+        Unique within the service, and part of the idempotency key: keep it when the function is
+        renamed.
+    function:
+        Takes the event and, if it has a second parameter, the `Context`.
+    patterns:
+        Routing-key patterns of the events it reacts to.
+    events:
+        The classes its first parameter is annotated with, by event name; empty for any event.
+    retry:
+        What happens when it raises.
+    transactional:
+        It runs in a database transaction of eventbus that also holds the inbox row.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    patterns: tuple[str, ...]
+    events: dict[str, type[Event]]
+    retry: Retry
+    transactional: bool
+    takes_context: bool
+    is_coroutine: bool
+    _accepts: dict[str, bool] = field(default_factory=dict, repr=False)
+
+    def accepts(self, event_name: str) -> bool:
+        """Whether one of its patterns matches `event_name`."""
+        known = self._accepts.get(event_name)
+        if known is None:
+            known = any(matches(pattern, event_name) for pattern in self.patterns)
+            if len(self._accepts) < _CACHE_LIMIT:
+                self._accepts[event_name] = known
+        return known
+
+    def event_class(self, event_name: str) -> type[Event] | None:
+        """The class to read the event with; None if the handler knows no such event."""
+        if self.events:
+            return self.events.get(event_name)
+        return named_events().get(event_name)
+
+
+@dataclass
+class Subscription:
+    """One queue of one service.
+
+    Parameters
+    ----------
+    service, name:
+        Together the queue's name on the broker: ``shop`` and ``billing`` give ``shop.billing``.
+    max_length:
+        What the queue holds before its oldest messages go to the dead-letter queue.
+    """
+
+    service: str
+    name: str
+    handlers: list[Handler] = field(default_factory=list)
+    max_length: int = DEFAULT_MAX_LENGTH
+
+    @property
+    def queue(self) -> str:
+        """The queue's full name."""
+        return queue_name(self.service, self.name)
+
+    @property
+    def dead_letter_queue(self) -> str:
+        """Full name of the queue where its messages are parked."""
+        return dead_letter_queue_name(self.queue)
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The routing-key patterns of all its handlers, each once."""
+        return tuple(dict.fromkeys(p for handler in self.handlers for p in handler.patterns))
+
+    def topology(self, exchange: str) -> Topology:
+        """What it needs on the broker."""
+        longest = max(
+            (handler.retry.longest_delay for handler in self.handlers), default=timedelta(0)
+        )
+        return subscription_topology(
+            exchange,
+            self.queue,
+            self.patterns,
+            longest_delay_ms=int(longest.total_seconds() * 1000),
+            max_length=self.max_length,
+        )
+
+
+def make_handler(
+    function: Callable[..., Any],
+    patterns: Sequence[str | type[Event]],
+    *,
+    name: str | None,
+    retry: Retry,
+    transactional: bool,
+    namespace: dict[str, Any],
+) -> Handler:
+    """Check a handler's declaration and return it.
+
+    Parameters
+    ----------
+    namespace:
+        The local names where it was declared, to resolve its annotations.
+
+    Raises
+    ------
+    DeclarationError
+        No pattern, a bad pattern, a parameter that is not an event, or a pattern and an annotation
+        that contradict each other.
+    """
+    if not callable(function):
+        raise DeclarationError(f"a handler is a function, not {function!r}")
+    label = name or getattr(function, "__name__", type(function).__name__)
+    _check_handler_name(label)
+    if not patterns:
+        raise DeclarationError(
+            f"handler {label!r} has no routing key; write @bus.handler('order.paid', queue=...)"
+        )
+    keys = tuple(_pattern_of(pattern, label) for pattern in patterns)
+    parameters = _parameters(function, label)
+    events = _event_classes(function, parameters[0], label, namespace)
+    for pattern in keys:
+        if events and not any(matches(pattern, event_name) for event_name in events):
+            raise DeclarationError(
+                f"handler {label!r} is bound to {pattern!r} but takes "
+                f"{' or '.join(sorted(events))}, which it does not match"
+            )
+    if transactional and inspect.iscoroutinefunction(function):
+        raise DeclarationError(
+            f"handler {label!r} is a coroutine and transactional; context.session is a plain "
+            f"Session, so make it a plain function"
+        )
+    return Handler(
+        label,
+        function,
+        keys,
+        events,
+        retry,
+        transactional,
+        len(parameters) == 2,
+        inspect.iscoroutinefunction(function),
+    )
+
+
+def _check_handler_name(name: str) -> None:
+    if (
+        not name
+        or len(name) > HANDLER_NAME_MAX_LENGTH
+        or any(character.isspace() or not character.isprintable() for character in name)
+    ):
+        raise DeclarationError(
+            f"handler name {name[:80]!r} must have 1 to {HANDLER_NAME_MAX_LENGTH} characters "
+            f"without white space"
+        )
+
+
+def _pattern_of(pattern: str | type[Event], handler: str) -> str:
+    if isinstance(pattern, type) and issubclass(pattern, Event):
+        if not pattern.__event_name__:
+            raise DeclarationError(
+                f"handler {handler!r}: event class {pattern.__name__} has no name; declare it as "
+                f"class {pattern.__name__}(Event, name='...')"
+            )
+        return pattern.__event_name__
+    return check_pattern(pattern)
+
+
+def _parameters(function: Callable[..., Any], handler: str) -> list[inspect.Parameter]:
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = list(inspect.signature(function).parameters.values())
+    required = [p for p in parameters if p.default is p.empty]
+    usable = [p for p in parameters if p.kind in positional and p.default is p.empty]
+    if len(usable) not in (1, 2) or len(required) != len(usable):
+        raise DeclarationError(
+            f"handler {handler!r} must take the event, or the event and the context: "
+            f"def {handler}(event, context)"
+        )
+    return usable
+
+
+def _event_classes(
+    function: Callable[..., Any],
+    parameter: inspect.Parameter,
+    handler: str,
+    namespace: dict[str, Any],
+) -> dict[str, type[Event]]:
+    if parameter.annotation is parameter.empty:
+        return {}
+    target = function if inspect.isroutine(function) else type(function).__call__
+    try:
+        hints = typing.get_type_hints(target, localns=namespace)
+    except NameError as error:
+        raise DeclarationError(
+            f"handler {handler!r}: an annotation names {error.name!r}, which is not defined where "
+            f"the handler is declared; import it outside 'if TYPE_CHECKING'"
+        ) from None
+    annotation = hints[parameter.name]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        classes = typing.get_args(annotation)
+    else:
+        classes = (annotation,)
+    if classes in ((Event,), (Any,)):
+        return {}
+    for cls in classes:
+        if not (isinstance(cls, type) and issubclass(cls, Event) and cls.__event_name__):
+            raise DeclarationError(
+                f"handler {handler!r}: parameter {parameter.name!r} is annotated with {cls!r}, which "
+                f"is not an event with a name"
+            )
+    return {cls.__event_name__: cls for cls in classes}
