@@ -58,6 +58,14 @@ outbox = Table(
     sqlite_autoincrement=True,
 )
 outbox_state = Index("eventbus_outbox_state", outbox.c.state, outbox.c.seq)
+#: Finds the delayed rows whose time has come.
+outbox_delayed = Index(
+    "eventbus_outbox_delayed",
+    outbox.c.state,
+    outbox.c.available_at_ms,
+    postgresql_where=outbox.c.state == "delayed",
+    sqlite_where=outbox.c.state == "delayed",
+)
 #: Finds the keys that a refused row holds back; such rows are few.
 outbox_held = Index(
     "eventbus_outbox_held",

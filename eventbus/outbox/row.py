@@ -37,7 +37,7 @@ class OutboxRow:
     body: bytes
     created_at_ms: int
     available_at_ms: int
-    state: str = "pending"
+    state: str
     attempts: int = 0
 
     def columns(self) -> dict[str, Any]:
@@ -102,6 +102,7 @@ def make_row(
         traceparent=cause.envelope.traceparent if cause else None,
     )
     created = epoch_ms(now)
+    delay_ms = _delay_ms(delay)
     return OutboxRow(
         event_id=event_id,
         name=envelope.type,
@@ -110,7 +111,8 @@ def make_row(
         attributes=json.dumps(envelope.attributes(), ensure_ascii=False, separators=(",", ":")),
         body=body,
         created_at_ms=created,
-        available_at_ms=created + _delay_ms(delay),
+        available_at_ms=created + delay_ms,
+        state="delayed" if delay_ms else "pending",
     )
 
 

@@ -1,0 +1,390 @@
+"""The dispatcher's side of the outbox: leases, batches, settlements, the event log.
+
+Each shard of the outbox belongs to one dispatcher at a time, by a lease; that keeps the order by
+key with any number of dispatchers and needs no mark on the rows. Settlements are fenced by the
+ownership, so that a dispatcher that lost its lease unnoticed changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine
+
+from eventbus import tables
+from eventbus.database import now_ms, reading, writing
+from eventbus.outbox.row import SHARDS
+from eventbus.outbox.transitions import (
+    Change,
+    Fail,
+    Hold,
+    Log,
+    ShardState,
+    plan_shards,
+)
+
+#: Longer texts of the broker are of no use to a reader.
+ERROR_MAX_LENGTH = 2_000
+
+_outbox = tables.outbox.c
+_log = tables.event_log.c
+_shard = tables.shard.c
+
+_LOG_COLUMNS = (
+    "seq",
+    "event_id",
+    "name",
+    "partition_key",
+    "attributes",
+    "body",
+    "created_at_ms",
+    "published_at_ms",
+    "routed",
+)
+_MOVED_COLUMNS = _LOG_COLUMNS[:-2]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A row of the outbox or of the event log as the dispatcher needs it."""
+
+    seq: int
+    name: str
+    partition_key: str | None
+    attributes: str
+    body: bytes
+    created_at_ms: int
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxStats:
+    """Counts of the outbox and the event log.
+
+    Parameters
+    ----------
+    pending:
+        Rows to publish, those held back by a refusal included.
+    held:
+        Of these, rows that the broker has refused before.
+    delayed:
+        Rows whose ``delay`` is not over.
+    failed:
+        Rows that were given up.
+    oldest_age_ms:
+        Age of the oldest pending row; None without one.
+    logged, unrouted:
+        Rows in the event log, and those of them that no queue was bound for.
+    """
+
+    pending: int
+    held: int
+    delayed: int
+    failed: int
+    oldest_age_ms: int | None
+    logged: int
+    unrouted: int
+
+
+class OutboxStore:
+    """Reads and settles the outbox of one database; every method is one transaction.
+
+    Raises
+    ------
+    DatabaseUnavailable, DatabaseNotMigrated
+        From every method.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._batch = _batch_statement(engine.dialect.name)
+
+    # -- leases -------------------------------------------------------------------------------
+
+    def renew(self, owner: str, lease_ms: int) -> frozenset[int]:
+        """Report `owner` alive and return the shards that are its own for the next `lease_ms`.
+
+        Must be called with nothing in flight: it may give up shards to another dispatcher.
+        """
+        with writing(self._engine) as connection:
+            now = int(connection.scalar(sa.select(now_ms())) or 0)
+            alive = self._report_alive(connection, owner, now, lease_ms)
+            shards = {
+                row.shard: ShardState(row.owner, row.lease_until_ms <= now)
+                for row in connection.execute(
+                    sa.select(tables.shard).order_by(_shard.shard).with_for_update()
+                )
+            }
+            plan = plan_shards(shards, owner, alive)
+            if plan.release:
+                connection.execute(
+                    sa.update(tables.shard)
+                    .where(_shard.shard.in_(plan.release), _shard.owner == owner)
+                    .values(owner=None, lease_until_ms=0)
+                )
+            if plan.owned:
+                connection.execute(
+                    sa.update(tables.shard)
+                    .where(_shard.shard.in_(plan.owned))
+                    .values(owner=owner, lease_until_ms=now + lease_ms)
+                )
+            return plan.owned
+
+    def _report_alive(
+        self, connection: Connection, owner: str, now: int, lease_ms: int
+    ) -> list[str]:
+        table = tables.dispatcher
+        updated = connection.execute(
+            sa.update(table)
+            .where(table.c.owner == owner)
+            .values(lease_until_ms=now + lease_ms)
+        )
+        if not updated.rowcount:
+            connection.execute(
+                sa.insert(table).values(owner=owner, lease_until_ms=now + lease_ms)
+            )
+        connection.execute(sa.delete(table).where(table.c.lease_until_ms <= now))
+        return list(connection.scalars(sa.select(table.c.owner)))
+
+    def release(self, owner: str) -> None:
+        """Give up everything of `owner`, so that another dispatcher need not wait for the lease."""
+        with writing(self._engine) as connection:
+            connection.execute(
+                sa.update(tables.shard)
+                .where(_shard.owner == owner)
+                .values(owner=None, lease_until_ms=0)
+            )
+            connection.execute(
+                sa.delete(tables.dispatcher).where(tables.dispatcher.c.owner == owner)
+            )
+
+    # -- rows ---------------------------------------------------------------------------------
+
+    def next_batch(
+        self,
+        shards: Collection[int],
+        limit: int,
+        in_flight: Iterable[tuple[int, int]] = (),
+    ) -> list[StoredRow]:
+        """The next `limit` rows of `shards` to publish, oldest first.
+
+        Left out are rows that are held back, later rows of their keys, and the ranges of ``seq``
+        (first and last) of the batches that are `in_flight`: those rows are still in the table.
+        """
+        statement = self._batch.limit(limit)
+        if len(shards) < SHARDS:
+            statement = statement.where(_outbox.shard.in_(sorted(shards)))
+        for first, last in in_flight:
+            statement = statement.where(sa.not_(_outbox.seq.between(first, last)))
+        with reading(self._engine) as connection:
+            return [StoredRow(*row) for row in connection.execute(statement)]
+
+    def promote_delayed(self) -> int | None:
+        """Make the delayed rows pending whose time has come; milliseconds until the next one."""
+        with reading(self._engine) as connection:
+            due_in = connection.scalar(
+                sa.select(sa.func.min(_outbox.available_at_ms) - now_ms()).where(
+                    _outbox.state == "delayed"
+                )
+            )
+        if due_in is None or due_in > 0:
+            return None if due_in is None else int(due_in)
+        with writing(self._engine) as connection:
+            connection.execute(
+                sa.update(tables.outbox)
+                .where(_outbox.state == "delayed", _outbox.available_at_ms <= now_ms())
+                .values(state="pending")
+            )
+        return 0
+
+    def settle(self, owner: str, changes: Sequence[tuple[StoredRow, Change]]) -> None:
+        """Carry out `changes` in one transaction, on those rows whose shard `owner` still has."""
+        routed = [row.seq for row, change in changes if isinstance(change, Log) and change.routed]
+        unrouted = [
+            row.seq for row, change in changes if isinstance(change, Log) and not change.routed
+        ]
+        others = [(row, c) for row, c in changes if isinstance(c, (Hold, Fail))]
+        if not (routed or unrouted or others):
+            return
+        with writing(self._engine) as connection:
+            for sequences, flag in ((routed, True), (unrouted, False)):
+                if sequences:
+                    _move_to_log(connection, owner, sequences, flag)
+            for row, change in others:
+                connection.execute(_parking(owner, row, change))
+
+    def stats(self) -> OutboxStats:
+        """Count what is there."""
+        states = sa.select(
+            _outbox.state,
+            sa.func.count(),
+            sa.func.sum(sa.case((_outbox.attempts > 0, 1), else_=0)),
+            now_ms() - sa.func.min(_outbox.created_at_ms),
+        ).group_by(_outbox.state)
+        with reading(self._engine) as connection:
+            found = {row[0]: row[1:] for row in connection.execute(states)}
+            logged = connection.scalar(sa.select(sa.func.count()).select_from(tables.event_log))
+            unrouted = connection.scalar(
+                sa.select(sa.func.count()).select_from(tables.event_log).where(~_log.routed)
+            )
+        pending, held, age = found.get("pending", (0, 0, None))
+        return OutboxStats(
+            pending=int(pending),
+            held=int(held or 0),
+            delayed=int(found.get("delayed", (0,))[0]),
+            failed=int(found.get("failed", (0,))[0]),
+            oldest_age_ms=None if age is None else max(int(age), 0),
+            logged=int(logged or 0),
+            unrouted=int(unrouted or 0),
+        )
+
+    def rows(self, *, state: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
+        """Rows of the outbox as column name to value, oldest first; `state` as in the table."""
+        statement = sa.select(tables.outbox).order_by(_outbox.seq).limit(limit)
+        if state is not None:
+            statement = statement.where(_outbox.state == state)
+        return self._mappings(statement)
+
+    def logged_rows(self, *, routed: bool | None = None, limit: int = 50) -> list[dict[str, Any]]:
+        """Rows of the event log as column name to value, newest first."""
+        statement = sa.select(tables.event_log).order_by(_log.seq.desc()).limit(limit)
+        if routed is not None:
+            statement = statement.where(_log.routed.is_(routed))
+        return self._mappings(statement)
+
+    def _mappings(self, statement: Any) -> list[dict[str, Any]]:
+        with reading(self._engine) as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
+    # -- the event log ------------------------------------------------------------------------
+
+    def unrouted_names(self) -> list[str]:
+        """Names of events in the log that no queue was bound for."""
+        with reading(self._engine) as connection:
+            return list(
+                connection.scalars(sa.select(_log.name).where(~_log.routed).distinct().limit(1000))
+            )
+
+    def unrouted_rows(self, name: str, limit: int) -> list[StoredRow]:
+        """The oldest unrouted events called `name`."""
+        statement = (
+            sa.select(
+                _log.seq, _log.name, _log.partition_key, _log.attributes, _log.body,
+                _log.created_at_ms,
+            )
+            .where(~_log.routed, _log.name == name)
+            .order_by(_log.seq)
+            .limit(limit)
+        )
+        with reading(self._engine) as connection:
+            return [StoredRow(*row) for row in connection.execute(statement)]
+
+    def mark_routed(self, sequences: Sequence[int]) -> None:
+        """Note that these logged events have reached a queue after all."""
+        with writing(self._engine) as connection:
+            connection.execute(
+                sa.update(tables.event_log).where(_log.seq.in_(sequences)).values(routed=True)
+            )
+
+    def delete_logged_before(self, age_ms: int, limit: int) -> int:
+        """Delete up to `limit` logged events published more than `age_ms` ago; returns how many."""
+        return self._delete_old(tables.event_log, _log.published_at_ms, [_log.seq], age_ms, limit)
+
+    def delete_inbox_before(self, age_ms: int, limit: int) -> int:
+        """Delete up to `limit` inbox rows older than `age_ms`; returns how many."""
+        inbox = tables.inbox.c
+        return self._delete_old(
+            tables.inbox, inbox.processed_at_ms, [inbox.handler, inbox.event_id], age_ms, limit
+        )
+
+    def _delete_old(
+        self, table: sa.Table, moment: Any, key: Sequence[Any], age_ms: int, limit: int
+    ) -> int:
+        old = sa.select(*key).where(moment < now_ms() - age_ms).limit(limit)
+        with writing(self._engine) as connection:
+            found = [tuple(row) for row in connection.execute(old)]
+            if found:
+                connection.execute(sa.delete(table).where(sa.tuple_(*key).in_(found)))
+        return len(found)
+
+
+def _batch_statement(dialect: str) -> Any:
+    held = tables.outbox.alias("held")
+    now = now_ms()
+    held_back = (
+        sa.select(sa.literal(1))
+        .where(
+            held.c.partition_key == _outbox.partition_key,
+            held.c.attempts > 0,
+            held.c.state == "pending",
+            held.c.seq < _outbox.seq,
+            held.c.available_at_ms > now,
+        )
+        .exists()
+    )
+    return (
+        sa.select(
+            _outbox.seq,
+            _outbox.name,
+            _outbox.partition_key,
+            _outbox.attributes,
+            _outbox.body,
+            _outbox.created_at_ms,
+            _outbox.attempts,
+        )
+        .where(
+            _outbox.state == "pending",
+            sa.or_(_outbox.attempts == 0, _outbox.available_at_ms <= now),
+            ~held_back,
+        )
+        .order_by(_outbox.seq)
+    )
+
+
+def _owned(owner: str) -> Any:
+    return _outbox.shard.in_(sa.select(_shard.shard).where(_shard.owner == owner))
+
+
+def _move_to_log(
+    connection: Connection, owner: str, sequences: Sequence[int], routed: bool
+) -> None:
+    """Move rows to the event log; one that is logged already is only removed, never an error.
+
+    A restored backup can number rows like old ones; refusing them would publish them for ever.
+    """
+    chosen = (_outbox.seq.in_(sequences), _owned(owner))
+    moved = [_outbox[name] for name in _MOVED_COLUMNS]
+    extra = (now_ms(), sa.literal(routed))
+    dialect = connection.dialect.name
+    if dialect == "postgresql":
+        deleted = sa.delete(tables.outbox).where(*chosen).returning(*moved).cte("moved")
+        selected = sa.select(*(deleted.c[name] for name in _MOVED_COLUMNS), *extra)
+        connection.execute(
+            postgresql.insert(tables.event_log)
+            .from_select(_LOG_COLUMNS, selected)
+            .on_conflict_do_nothing()
+        )
+        return
+    selected = sa.select(*moved, *extra).where(*chosen)
+    if dialect == "sqlite":
+        insert: Any = sqlite.insert(tables.event_log).prefix_with("OR IGNORE")
+    else:
+        insert = mysql.insert(tables.event_log).prefix_with("IGNORE")
+    connection.execute(insert.from_select(_LOG_COLUMNS, selected))
+    connection.execute(sa.delete(tables.outbox).where(*chosen))
+
+
+def _parking(owner: str, row: StoredRow, change: Hold | Fail) -> Any:
+    statement = sa.update(tables.outbox).where(_outbox.seq == row.seq, _owned(owner))
+    error = change.error[:ERROR_MAX_LENGTH]
+    if isinstance(change, Hold):
+        return statement.values(
+            attempts=row.attempts + 1,
+            available_at_ms=now_ms() + change.delay_ms,
+            last_error=error,
+        )
+    return statement.values(state="failed", attempts=row.attempts + 1, last_error=error)

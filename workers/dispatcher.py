@@ -1,0 +1,315 @@
+"""The dispatcher: moves outbox rows to the broker.
+
+It reads a batch of its shards, publishes it pipelined, reads each message's own outcome and
+settles the rows in one statement, while the next batch is already on its way. What a crash leaves
+behind is published again: at least once, never lost, never before its transaction committed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from eventbus import database, wakeup
+from eventbus.brokers.port import Confirmation, Publisher
+from eventbus.errors import DatabaseUnavailable
+from eventbus.outbox.publication import to_publication
+from eventbus.outbox.store import OutboxStore, StoredRow
+from eventbus.outbox.transitions import Change, plan_waves, settle
+from eventbus.outbox.writer import OUTBOX_CHANNEL
+
+from .backoff import Backoff
+from .crash_points import crash_point
+from .housekeeping import Housekeeping
+
+if TYPE_CHECKING:
+    from eventbus.bus import EventBus
+
+log = logging.getLogger("eventbus.dispatcher")
+
+#: How long the shards of a dispatcher that died stay without one.
+LEASE = timedelta(seconds=10)
+
+#: Batches under way at a time: one is confirmed while the next is read. More would only make a
+#: crash publish more twice.
+PIPELINE_DEPTH = 3
+
+#: How long a stop waits for the confirms of what is under way.
+DRAIN_SECONDS = 15.0
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows on their way to the broker."""
+
+    rows: list[StoredRow]
+    waves: list[list[int]]
+    keys: set[str]
+    first: Future[list[Confirmation]]
+    confirmations: dict[int, Confirmation] = field(default_factory=dict)
+
+    @property
+    def seq_range(self) -> tuple[int, int]:
+        """First and last ``seq``; the rows between are not to be read again meanwhile."""
+        return self.rows[0].seq, self.rows[-1].seq
+
+
+class Dispatcher:
+    """Publishes the outbox of a bus until it is stopped.
+
+    Parameters
+    ----------
+    batch_size:
+        Rows that are read, published and settled together.
+    poll_interval:
+        How often the outbox is looked at when no notification comes.
+    name:
+        Shown in the broker's list of connections and in the log.
+
+    Example::
+
+        Dispatcher(bus).run()
+    """
+
+    def __init__(
+        self,
+        bus: EventBus,
+        *,
+        batch_size: int = 500,
+        poll_interval: timedelta = timedelta(seconds=1),
+        name: str | None = None,
+    ) -> None:
+        self._bus = bus
+        self._batch_size = batch_size
+        self._poll_seconds = poll_interval.total_seconds()
+        self._name = name or f"{bus.service}.dispatcher"
+        self._owner = f"{self._name[:20]}-{uuid.uuid4().hex}"
+        self._store = OutboxStore(bus.engine)
+        self._housekeeping = Housekeeping(bus, self._store)
+        self._stopping = threading.Event()
+        self._listener: wakeup.Listener | None = None
+        self._publisher: Publisher | None = None
+        self._in_flight: deque[Batch] = deque()
+        self._shards: frozenset[int] = frozenset()
+        self._renew_at = 0.0
+        self._limit = batch_size
+        self._trouble: str | None = None
+
+    # -- control ------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Finish what is under way, give up the shards and return from `run`; from any thread."""
+        self._stopping.set()
+        if self._listener is not None:
+            self._listener.wake()
+
+    def stop_now(self) -> None:
+        """Like `stop`: there is nothing to abandon that a second dispatcher would not repeat."""
+        self.stop()
+
+    def run(self) -> None:
+        """Publish until `stop`; a server that is away is waited for.
+
+        Raises
+        ------
+        DatabaseNotMigrated
+            The tables are missing or of another version.
+        DatabaseUnavailable
+            The database is away at the start.
+        """
+        database.check(self._bus.engine)
+        publisher = self._open()
+        backoff = Backoff()
+        try:
+            while not self._stopping.is_set():
+                try:
+                    if not self._cycle(publisher):
+                        self._wait(publisher)
+                    backoff.reset()
+                except DatabaseUnavailable as error:
+                    seconds = backoff.next_seconds()
+                    log.warning("%s; next try in %.1f s", error, seconds)
+                    self._stopping.wait(seconds)
+        finally:
+            self._close(publisher)
+
+    def run_once(self) -> int:
+        """Publish what is in the outbox now and return how many rows were read.
+
+        Raises
+        ------
+        BrokerUnavailable
+            The broker cannot be reached.
+        """
+        database.check(self._bus.engine)
+        self._bus.broker.ping()
+        publisher = self._open()
+        count = 0
+        try:
+            publisher.wait_ready(10.0)
+            while batch := self._cycle(publisher):
+                count += batch
+        finally:
+            self._close(publisher)
+        return count
+
+    def _open(self) -> Publisher:
+        self._publisher = self._bus.broker.publisher(self._name)
+        self._listener = wakeup.listener_for(self._bus.engine, OUTBOX_CHANNEL)
+        if self._stopping.is_set():
+            self._listener.wake()
+        return self._publisher
+
+    def _close(self, publisher: Publisher) -> None:
+        try:
+            self._drain(publisher, DRAIN_SECONDS)
+            self._store.release(self._owner)
+        except DatabaseUnavailable as error:
+            log.warning("%s; what was confirmed last will be published again", error)
+        publisher.close()
+        if self._listener is not None:
+            self._listener.close()
+
+    # -- one cycle ----------------------------------------------------------------------------
+
+    def _cycle(self, publisher: Publisher) -> int:
+        """Read and start batches, then finish the oldest; returns how many rows were read."""
+        if time.monotonic() >= self._renew_at:
+            self._renew(publisher)
+        read = 0
+        if self._broker_ready(publisher):
+            while len(self._in_flight) < PIPELINE_DEPTH:
+                rows = self._read()
+                if not rows:
+                    break
+                read += len(rows)
+                self._in_flight.append(self._start(publisher, rows))
+                if len(rows) < self._limit:
+                    break
+        if self._in_flight:
+            self._finish(publisher)
+            return max(read, 1)
+        return read
+
+    def _renew(self, publisher: Publisher) -> None:
+        # A shard may go to another dispatcher here, so nothing of it may be under way.
+        self._drain(publisher, None)
+        self._renew_at = time.monotonic() + LEASE.total_seconds() / 3
+        owned = self._store.renew(self._owner, int(LEASE.total_seconds() * 1000))
+        if owned != self._shards:
+            log.info("publishing %d of the outbox's shards", len(owned))
+            self._shards = owned
+        self._store.promote_delayed()
+        if self._broker_ready(publisher):
+            self._housekeeping.run(publisher, self._shards)
+
+    def _read(self) -> list[StoredRow]:
+        if not self._shards:
+            return []
+        ranges = [batch.seq_range for batch in self._in_flight]
+        rows = self._store.next_batch(self._shards, self._limit, ranges)
+        crash_point("dispatcher.claimed")
+        return rows
+
+    def _start(self, publisher: Publisher, rows: list[StoredRow]) -> Batch:
+        blocked = set().union(*(batch.keys for batch in self._in_flight))
+        waves = plan_waves([row.partition_key for row in rows], blocked)
+        keys = {row.partition_key for row in rows if row.partition_key is not None}
+        first = waves[0] if waves else []
+        batch = Batch(rows, waves, keys, self._publish(publisher, rows, first))
+        crash_point("dispatcher.published")
+        return batch
+
+    def _publish(
+        self, publisher: Publisher, rows: Sequence[StoredRow], positions: Sequence[int]
+    ) -> Future[list[Confirmation]]:
+        return publisher.publish([to_publication(rows[position]) for position in positions])
+
+    def _finish(self, publisher: Publisher) -> None:
+        """Wait for the oldest batch's outcomes and settle its rows."""
+        batch = self._in_flight[0]
+        if not batch.confirmations:
+            self._collect(publisher, batch)
+            crash_point("dispatcher.confirmed")
+        changes = self._changes(batch)
+        # Only after the rows are settled is the batch forgotten: if the database is away now, its
+        # outcomes are written when it is back, and nothing is published again.
+        self._store.settle(self._owner, changes)
+        self._in_flight.popleft()
+        crash_point("dispatcher.settled")
+        self._adapt(batch)
+
+    def _collect(self, publisher: Publisher, batch: Batch) -> None:
+        """Read the outcomes wave by wave; a key whose row was not taken goes no further."""
+        stuck: set[str] = set()
+        future = batch.first
+        for number, wave in enumerate(batch.waves):
+            positions = wave
+            if number:
+                positions = [p for p in wave if batch.rows[p].partition_key not in stuck]
+                if not positions:
+                    continue
+                future = self._publish(publisher, batch.rows, positions)
+            for position, confirmation in zip(positions, future.result(), strict=True):
+                batch.confirmations[position] = confirmation
+                if confirmation in (Confirmation.REFUSED, Confirmation.UNKNOWN):
+                    key = batch.rows[position].partition_key
+                    if key is not None:
+                        stuck.add(key)
+
+    def _changes(self, batch: Batch) -> list[tuple[StoredRow, Change]]:
+        fail_unrouted = self._bus.settings.unroutable == "fail"
+        alone = len(batch.rows) == 1 and self._limit == 1
+        changes = []
+        for position, confirmation in batch.confirmations.items():
+            row = batch.rows[position]
+            change = settle(
+                confirmation, row.attempts, fail_unrouted=fail_unrouted, suspect=alone
+            )
+            changes.append((row, change))
+        return changes
+
+    def _adapt(self, batch: Batch) -> None:
+        """Search a message that kills the connection by halving; grow again when all is well."""
+        if Confirmation.UNKNOWN in batch.confirmations.values():
+            self._limit = max(1, min(self._limit, len(batch.rows)) // 8)
+        elif self._limit < self._batch_size:
+            self._limit = min(self._batch_size, self._limit * 2)
+
+    def _drain(self, publisher: Publisher, seconds: float | None) -> None:
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while self._in_flight and (deadline is None or time.monotonic() < deadline):
+            self._finish(publisher)
+
+    # -- waiting ------------------------------------------------------------------------------
+
+    def _wait(self, publisher: Publisher) -> None:
+        seconds = min(self._poll_seconds, max(self._renew_at - time.monotonic(), 0.0))
+        due_ms = self._store.promote_delayed()
+        if due_ms is not None:
+            seconds = min(seconds, due_ms / 1000)
+        if not self._broker_ready(publisher):
+            publisher.wait_ready(seconds)
+        elif seconds > 0 and self._listener is not None:
+            self._listener.wait(seconds)
+
+    def _broker_ready(self, publisher: Publisher) -> bool:
+        """Whether to publish now; tells a change of that once."""
+        if publisher.wait_ready(0):
+            if self._trouble is not None:
+                log.info("the broker is back; publishing goes on")
+                self._trouble = None
+            return True
+        trouble = publisher.trouble or "connecting"
+        if trouble != self._trouble:
+            log.warning("not publishing, the outbox is the buffer: %s", trouble)
+            self._trouble = trouble
+        return False
