@@ -20,12 +20,13 @@ help: ## list the targets
 .PHONY: venv
 venv: $(BIN)/python ## create the virtual environment .venv
 
-# On a fresh Debian `python3 -m venv` needs the package python3-venv.
+# Debian keeps what `python3 -m venv` needs in a package of its own.
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.10 or newer is needed: apt-get install python3" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	    { echo "$(PYTHON) is too old: Python 3.10 or newer is needed (make PYTHON=...)" >&2; exit 1; }
-	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null || .ci/apt-install python3-venv
+	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null || \
+	    .ci/apt-install "$$("$(PYTHON)" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
 	"$(PYTHON)" -m venv $(VENV)
 
 .PHONY: install
