@@ -1,0 +1,243 @@
+"""Copies of delivered messages on their way to a retry or dead-letter queue."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from eventbus.brokers.port import Confirmation, Forward
+from eventbus.brokers.rabbitmq.address import Address
+from eventbus.brokers.rabbitmq.codec import (
+    COPY_HEADERS,
+    ROUTING_KEY_HEADER,
+    Unencodable,
+    encode_properties,
+)
+from eventbus.brokers.rabbitmq.connection import FRAME_MAX
+from eventbus.brokers.rabbitmq.link import backoff_seconds
+from eventbus.brokers.rabbitmq.publisher import ConfirmingLink, Outgoing
+from eventbus.message import REASON_HEADER, TRACEBACK_HEADER, Message
+from eventbus.topology import (
+    Queue,
+    dead_letter_queue_name,
+    retry_level_ms,
+    retry_queue_name,
+    subscription_topology,
+)
+
+logger = logging.getLogger(__name__)
+
+#: What is kept of a reason and of the end of a traceback, in characters.
+REASON_CHARACTERS = 2_000
+TRACEBACK_CHARACTERS = 16_000
+#: What the properties of a copy may take: a frame, less room for the frame around them and for
+#: what the broker adds when it dead-letters the copy (``x-death``). A content header cannot be
+#: split, and a larger one closes the connection (AMQP 0-9-1 §4.2.6).
+PROPERTIES_MAX = FRAME_MAX - 4_096
+
+#: The broker's own record of a message's way. A copy begins anew: with the old ``x-death`` the
+#: broker takes the way back from a retry queue for a cycle and drops the message.
+_BROKER_HEADERS = ("x-death", "x-delivery-count")
+_BROKER_PREFIXES = ("x-first-death-", "x-last-death-")
+
+
+def copy_of(message: Message) -> Message:
+    """`message` as it is sent on to one queue, through the default exchange.
+
+    The routing key becomes a header, headers that would make the broker send it elsewhere or drop
+    it are taken off, and what does not fit a frame is cut.
+    """
+    headers = {
+        name: value
+        for name, value in message.headers.items()
+        if name not in COPY_HEADERS
+        and name not in _BROKER_HEADERS
+        and not name.startswith(_BROKER_PREFIXES)
+    }
+    _cut(headers, REASON_HEADER, slice(None, REASON_CHARACTERS))
+    _cut(headers, TRACEBACK_HEADER, slice(-TRACEBACK_CHARACTERS, None))
+    headers[ROUTING_KEY_HEADER] = message.routing_key
+    return _fitting(replace(message, headers=headers))
+
+
+def _cut(headers: dict[str, Any], name: str, kept: slice) -> None:
+    value = headers.get(name)
+    if isinstance(value, (str, bytes)):
+        headers[name] = value[kept]
+
+
+def _fitting(message: Message) -> Message:
+    """`message`, without its largest headers where all together do not fit a frame."""
+    headers = message.headers
+    while True:
+        try:
+            size = len(encode_properties(message))
+        except Unencodable as error:
+            logger.warning("message %s: a header is left out: %s", message.message_id, error)
+            headers = {name: value for name, value in headers.items() if _encodable(name, value)}
+            message = replace(message, headers=headers)
+            continue
+        if size <= PROPERTIES_MAX:
+            return message
+        largest = max(
+            (name for name in headers if name != ROUTING_KEY_HEADER),
+            key=lambda name: _encoded_size(name, headers[name]),
+        )
+        logger.warning(
+            "message %s: header %.100r is left out, its headers do not fit a frame",
+            message.message_id,
+            largest,
+        )
+        headers = {name: value for name, value in headers.items() if name != largest}
+        message = replace(message, headers=headers)
+
+
+def _encoded_size(name: str, value: Any) -> int:
+    return len(encode_properties(Message(b"", "", {name: value})))
+
+
+def _encodable(name: str, value: Any) -> bool:
+    try:
+        _encoded_size(name, value)
+    except Unencodable:
+        return False
+    return True
+
+
+@dataclass(slots=True)
+class _Errand:
+    """The copies that must be confirmed before one delivery is acknowledged."""
+
+    queue: str
+    outgoing: list[Outgoing]
+    is_wanted: Callable[[], bool]
+    done: Callable[[], None]
+    failures: int = 0
+
+
+@dataclass(slots=True)
+class Forwarder:
+    """Publishes copies until the broker has them; opens its connection with the first one.
+
+    Parameters
+    ----------
+    addresses, name:
+        As of the consumer.
+    """
+
+    addresses: Sequence[Address]
+    name: str
+    _link: ConfirmingLink | None = None
+    _closed: bool = False
+    _declared: set[str] = field(default_factory=set)
+
+    def forward(
+        self,
+        queue: str,
+        forwards: Sequence[Forward],
+        is_wanted: Callable[[], bool],
+        done: Callable[[], None],
+    ) -> None:
+        """Send `forwards` of a message of `queue`, again and again; then call `done` (once).
+
+        `is_wanted` is asked before each attempt: when the delivery's connection is gone, the
+        broker delivers it anew, and its copy would be one too many.
+        """
+        outgoing = [("", _target(queue, one), copy_of(one.message)) for one in forwards]
+        self._send([_Errand(queue, outgoing, is_wanted, done)])
+
+    @property
+    def trouble(self) -> str | None:
+        """Why copies do not get through now, else None."""
+        return None if self._link is None else self._link.trouble
+
+    def close(self) -> None:
+        """Close the connection; `done` of what is under way is not called any more."""
+        self._closed = True
+        if self._link is not None:
+            self._link.close()
+
+    def _open(self) -> ConfirmingLink:
+        if self._link is None:
+            self._link = ConfirmingLink(self.addresses, f"{self.name} forwards")
+        return self._link
+
+    def _send(self, errands: Sequence[_Errand]) -> None:
+        link = self._open()
+        for errand in errands:
+            if self._closed or not errand.is_wanted():
+                continue
+            link.send(errand.outgoing).add_done_callback(partial(self._sent, errand))
+
+    def _sent(self, errand: _Errand, future: Future[list[Confirmation]]) -> None:
+        confirmations = future.result()
+        left = [
+            (one, confirmation)
+            for one, confirmation in zip(errand.outgoing, confirmations, strict=True)
+            if confirmation is not Confirmation.ROUTED
+        ]
+        if not left:
+            errand.done()
+            return
+        errand.outgoing = [one for one, _ in left]
+        self._try_again(errand, [confirmation for _, confirmation in left])
+
+    def _try_again(self, errand: _Errand, confirmations: Sequence[Confirmation]) -> None:
+        link = self._open()
+        missing = [
+            routing_key
+            for (_, routing_key, _), confirmation in zip(
+                errand.outgoing, confirmations, strict=True
+            )
+            if confirmation is Confirmation.UNROUTED
+        ]
+        for name in missing:
+            self._declare(errand.queue, name)
+        if Confirmation.REFUSED in confirmations:
+            logger.warning("a copy for %s was refused; trying again", errand.outgoing[0][1])
+        pause = backoff_seconds(errand.failures)
+        errand.failures += 1
+        link.link.call(lambda: link.link.call_later(pause, lambda: self._send([errand])))
+
+    def _declare(self, queue: str, missing: str) -> None:
+        """Create a retry or dead-letter queue that an operator deleted or a deployment forgot."""
+        declared = _declaration(queue, missing)
+        link = self._open().link
+        logger.error("queue %r does not exist; declaring it, so that %r can go on", missing, queue)
+
+        def on_io_thread() -> None:
+            connection = link.connection
+            if connection is not None and connection.is_open:
+                connection.channel(on_open_callback=opened)
+
+        def opened(channel: Any) -> None:
+            channel.add_on_close_callback(closed)
+            channel.queue_declare(
+                declared.name,
+                durable=True,
+                arguments=declared.arguments,
+                callback=lambda _frame: channel.close(),
+            )
+
+        def closed(_channel: Any, error: Any) -> None:
+            if getattr(error, "reply_code", 0) not in (0, 200):
+                logger.error("queue %r cannot be declared: %s", missing, error)
+
+        link.call(on_io_thread)
+
+
+def _target(queue: str, forward: Forward) -> str:
+    if forward.delay_ms is None:
+        return dead_letter_queue_name(queue)
+    return retry_queue_name(queue, retry_level_ms(forward.delay_ms))
+
+
+def _declaration(queue: str, name: str) -> Queue:
+    """What the topology of `queue` says of its retry or dead-letter queue `name`."""
+    longest = int(name.rsplit(".", 1)[-1]) if name != dead_letter_queue_name(queue) else 0
+    topology = subscription_topology("", queue, (), longest_delay_ms=longest)
+    return next(one for one in topology.queues if one.name == name)
