@@ -53,6 +53,10 @@ class Delivery:
     undecodable:
         Why the adapter itself could not read the message's headers, else ``None``. The message
         then carries only what could be read.
+    from_exchange:
+        It came through the topic exchange, from a producer; False for what came back from a retry
+        queue or was moved here by `Admin.transfer`. What the worker notes in headers
+        (`eventbus.message.WORKER_HEADERS`) counts only then: a producer can send any header.
     """
 
     queue: str
@@ -60,6 +64,7 @@ class Delivery:
     message: Message
     redelivered: bool = False
     undecodable: str | None = None
+    from_exchange: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,15 @@ class QueueChannel:
         routing_key = method[start : start + method[offset]]
         message, undecodable = decode_message(properties, body, exchange, routing_key)
         self._arrived.append(
-            Delivery(self.queue, (self, tag), message, bool(redelivered & 1), undecodable)
+            # What comes back from a retry queue comes through the default exchange, named "".
+            Delivery(
+                self.queue,
+                (self, tag),
+                message,
+                bool(redelivered & 1),
+                undecodable,
+                from_exchange=bool(exchange),
+            )
         )
 
     def on_return(self, method: bytes, properties: bytes, body: bytes) -> None:
