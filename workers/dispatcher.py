@@ -26,7 +26,7 @@ from eventbus.outbox.store import OutboxStore, StoredRow
 from eventbus.outbox.transitions import Change, plan_waves, settle
 from eventbus.outbox.writer import OUTBOX_CHANNEL
 
-from .backoff import Backoff
+from eventbus.backoff import Backoff
 from .crash_points import crash_point
 from .housekeeping import Housekeeping
 
@@ -135,7 +135,7 @@ class Dispatcher:
                         self._wait(publisher)
                     backoff.reset()
                 except DatabaseUnavailable as error:
-                    seconds = backoff.next_seconds()
+                    seconds = backoff.next()
                     log.warning("%s; next try in %.1f s", error, seconds)
                     self._stopping.wait(seconds)
         finally:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from eventbus.brokers.port import Confirmation, Publisher
 from eventbus.outbox.publication import to_publication
 from eventbus.outbox.store import OutboxStore
+
+from .idempotency.inbox import Inbox
+from .idempotency.sql import SqlStore
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
@@ -70,10 +73,14 @@ class Housekeeping:
         settings = self._bus.settings
         log_age_ms = int(settings.event_log_retention.total_seconds() * 1000)
         inbox_age_ms = int(settings.idempotency_ttl.total_seconds() * 1000)
-        for delete, age_ms in (
-            (self._store.delete_logged_before, log_age_ms),
-            (self._store.delete_inbox_before, inbox_age_ms),
-        ):
-            for _ in range(DELETES_PER_RUN):
-                if delete(age_ms, DELETE_BATCH) < DELETE_BATCH:
-                    break
+        inbox = Inbox(self._bus.engine, self._bus.service)
+        keys = SqlStore(self._bus.engine, self._bus.service)
+        _delete_in_batches(lambda: self._store.delete_logged_before(log_age_ms, DELETE_BATCH))
+        _delete_in_batches(lambda: inbox.purge(inbox_age_ms, DELETE_BATCH))
+        _delete_in_batches(lambda: keys.purge_expired(DELETE_BATCH))
+
+
+def _delete_in_batches(delete: Callable[[], int]) -> None:
+    for _ in range(DELETES_PER_RUN):
+        if delete() < DELETE_BATCH:
+            return

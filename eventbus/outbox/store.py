@@ -292,23 +292,11 @@ class OutboxStore:
 
     def delete_logged_before(self, age_ms: int, limit: int) -> int:
         """Delete up to `limit` logged events published more than `age_ms` ago; returns how many."""
-        return self._delete_old(tables.event_log, _log.published_at_ms, [_log.seq], age_ms, limit)
-
-    def delete_inbox_before(self, age_ms: int, limit: int) -> int:
-        """Delete up to `limit` inbox rows older than `age_ms`; returns how many."""
-        inbox = tables.inbox.c
-        return self._delete_old(
-            tables.inbox, inbox.processed_at_ms, [inbox.handler, inbox.event_id], age_ms, limit
-        )
-
-    def _delete_old(
-        self, table: sa.Table, moment: Any, key: Sequence[Any], age_ms: int, limit: int
-    ) -> int:
-        old = sa.select(*key).where(moment < now_ms() - age_ms).limit(limit)
+        old = sa.select(_log.seq).where(_log.published_at_ms < now_ms() - age_ms).limit(limit)
         with writing(self._engine) as connection:
-            found = [tuple(row) for row in connection.execute(old)]
+            found = list(connection.scalars(old))
             if found:
-                connection.execute(sa.delete(table).where(sa.tuple_(*key).in_(found)))
+                connection.execute(sa.delete(tables.event_log).where(_log.seq.in_(found)))
         return len(found)
 
 

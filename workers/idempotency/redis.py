@@ -17,7 +17,7 @@ restart must not forget. A failover to a replica can forget the last claims.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -166,6 +166,7 @@ class RedisStore:
         self._service = service
         self._timeout_seconds = timeout_seconds
         self._client = _client(url, timeout_seconds)
+        self._execute: Callable[..., Any] = self._client.execute_command
         self._prefixes: dict[str, str] = {}
 
     def claim(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[Claim]:
@@ -222,7 +223,7 @@ class RedisStore:
     def _call(self, *command: str | int) -> Any:
         try:
             try:
-                return self._client.execute_command(*command)
+                return self._execute(*command)
             except failures.TimeoutError:
                 raise
             except failures.ConnectionError as error:
@@ -230,7 +231,7 @@ class RedisStore:
                     raise
                 # The server closed a connection that stood idle, or was restarted. Once more: each
                 # command may be carried out twice, because the same token is the same claim.
-                return self._client.execute_command(*command)
+                return self._execute(*command)
         except failures.NoScriptError:
             raise
         except failures.RedisError as error:

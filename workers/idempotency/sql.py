@@ -11,49 +11,24 @@ is the transaction itself. PostgreSQL, MySQL/MariaDB and SQLite.
 from __future__ import annotations
 
 import contextlib
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
-import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
-from eventbus.database import explain, now_ms
+from eventbus.database import explain
 from eventbus.errors import DatabaseUnavailable, IdempotencyStoreUnavailable
-from eventbus.tables import idempotency as table
 
 from . import transitions
 from .contention import retrying
 from .names import bounded, handler_name
 from .port import Claim, Key
-from .transitions import Record, State, with_repeats
+from .statements import RowId, statements_for
+from .transitions import Record, with_repeats
 
-#: Primary key of a row.
-_Id = tuple[str, str]
 Answer = TypeVar("Answer")
 _Step = Callable[["Record | None", Key, int], "tuple[Record | None, Answer]"]
-
-_NOW = sa.select(now_ms())
-# One handler a statement: PostgreSQL plans `(handler, event_id) IN (…)` ten times slower.
-_THESE_ROWS = sa.and_(
-    table.c.handler == sa.bindparam("of_handler"),
-    table.c.event_id.in_(sa.bindparam("ids", expanding=True)),
-)
-# Sorted: two workers that lock the same rows must not wait for each other crosswise.
-_LOCK = sa.select(table).where(_THESE_ROWS).order_by(table.c.event_id).with_for_update()
-_UPDATE = table.update().where(_THESE_ROWS)
-_DELETE = table.delete().where(_THESE_ROWS)
-
-_INSERT_IF_ABSENT: dict[str, sa.Insert] = {
-    "postgresql": postgresql.insert(table).on_conflict_do_nothing(),
-    "sqlite": sqlite.insert(table).on_conflict_do_nothing(),
-    # INSERT IGNORE would lock the row for sharing only, and two workers that both go on to change
-    # it would deadlock.
-    "mysql": mysql.insert(table).on_duplicate_key_update(handler=table.c.handler),
-}
-_INSERT_IF_ABSENT["mariadb"] = _INSERT_IF_ABSENT["mysql"]
 
 
 class SqlStore:
@@ -70,7 +45,7 @@ class SqlStore:
     def __init__(self, engine: Engine, service: str) -> None:
         self._engine = engine
         self._service = service
-        self._insert_if_absent = _INSERT_IF_ABSENT[engine.dialect.name]
+        self._statements = statements_for(engine.dialect.name)
 
     def claim(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[Claim]:
         """See `IdempotencyStore.claim`."""
@@ -121,18 +96,12 @@ class SqlStore:
 
         def purge() -> int:
             with self._writing() as connection:
-                now = int(connection.scalar(_NOW) or 0)
-                expired = connection.execute(
-                    sa.select(table.c.handler, table.c.event_id)
-                    .where(table.c.expires_at_ms <= now)
-                    .order_by(table.c.expires_at_ms)
-                    .limit(limit)
-                )
+                now = self._statements.now(connection)
+                expired = self._statements.expired(connection, now, limit)
                 # Locked and looked at again: a claim may have taken one of them over by now.
-                records = self._locked(connection, [(row.handler, row.event_id) for row in expired])
+                records = self._statements.lock(connection, expired)
                 gone = [row_id for row_id, row in records.items() if row.expires_at_ms <= now]
-                for parameters in _by_handler(gone):
-                    connection.execute(_DELETE, parameters)
+                self._statements.delete(connection, gone)
                 return len(gone)
 
         return retrying(purge)
@@ -140,7 +109,7 @@ class SqlStore:
     def ping(self) -> None:
         """See `IdempotencyStore.ping`."""
         with self._writing() as connection:
-            connection.execute(sa.select(table.c.handler).limit(1))
+            self._statements.expired(connection, 0, 1)
 
     def close(self) -> None:
         """See `IdempotencyStore.close`; the engine belongs to whoever made it."""
@@ -153,44 +122,34 @@ class SqlStore:
         def once() -> list[Answer]:
             with self._writing() as connection:
                 # Before the locks: a clock read early only makes the leases of others seem longer.
-                now = int(connection.scalar(_NOW) or 0)
-                fresh = {
-                    row_id: record
-                    for row_id, key in zip(ids, keys, strict=True)
-                    if (record := step(None, key, now)[0]) is not None
-                }
-                if expect_new:
-                    self._insert(connection, fresh)
-                before = self._locked(connection, ids)
-                absent = {row_id: fresh[row_id] for row_id in fresh if row_id not in before}
-                if absent:
-                    self._insert(connection, absent)
-                    before |= self._locked(connection, absent)
+                now = self._statements.now(connection)
+                fresh: dict[RowId, Record] = {}
+                for row_id, key in zip(ids, keys, strict=True):
+                    if row_id not in fresh and (new := step(None, key, now)[0]) is not None:
+                        fresh[row_id] = new
+                before = {} if expect_new else self._statements.lock(connection, ids)
+                # A row that is not there cannot be locked: put it there, then see whose it is.
+                absent = {row_id: new for row_id, new in fresh.items() if row_id not in before}
+                self._statements.insert_if_absent(connection, absent)
+                before |= self._statements.lock(connection, absent)
                 after, answers = dict(before), []
                 for row_id, key in zip(ids, keys, strict=True):
                     record, answer = step(after.get(row_id), key, now)
                     answers.append(answer)
                     _put(after, row_id, record)
-                _write(connection, before, after)
+                self._write(connection, before, after)
                 return answers
 
         return retrying(once) if keys else []
 
-    def _insert(self, connection: Connection, records: dict[_Id, Record]) -> None:
-        rows = [
-            {"handler": row_id[0], "event_id": row_id[1], **_values(records[row_id])}
-            for row_id in sorted(records)
-        ]
-        connection.execute(self._insert_if_absent, rows)
+    def _write(
+        self, connection: Connection, before: dict[RowId, Record], after: dict[RowId, Record]
+    ) -> None:
+        changed = {row_id: row for row_id, row in after.items() if row != before.get(row_id)}
+        self._statements.write(connection, changed)
+        self._statements.delete(connection, sorted(before.keys() - after.keys()))
 
-    def _locked(self, connection: Connection, ids: Iterable[_Id]) -> dict[_Id, Record]:
-        return {
-            (handler, event_id): Record(State(state), *rest)
-            for parameters in _by_handler(ids)
-            for handler, event_id, state, *rest in connection.execute(_LOCK, parameters)
-        }
-
-    def _id(self, key: Key) -> _Id:
+    def _id(self, key: Key) -> RowId:
         return bounded(handler_name(self._service, key.handler), 200), bounded(key.event_id, 300)
 
     @contextlib.contextmanager
@@ -211,41 +170,8 @@ def unavailable(engine: Engine) -> Iterator[None]:
         raise explained from error
 
 
-def _put(records: dict[_Id, Record], row_id: _Id, record: Record | None) -> None:
+def _put(records: dict[RowId, Record], row_id: RowId, record: Record | None) -> None:
     if record is None:
         records.pop(row_id, None)
     else:
         records[row_id] = record
-
-
-def _write(connection: Connection, before: dict[_Id, Record], after: dict[_Id, Record]) -> None:
-    """Write the differences: one statement for all rows that change in the same way."""
-    changes: dict[tuple[tuple[str, Any], ...], list[_Id]] = defaultdict(list)
-    gone = [row_id for row_id in before if row_id not in after]
-    for row_id, record in after.items():
-        old, new = _values(before[row_id]), _values(record)
-        changes[tuple((name, new[name]) for name in new if new[name] != old[name])].append(row_id)
-    for change, ids in changes.items():
-        for parameters in _by_handler(ids) if change else ():
-            connection.execute(_UPDATE.values(dict(change)), parameters)
-    for parameters in _by_handler(gone):
-        connection.execute(_DELETE, parameters)
-
-
-def _by_handler(ids: Iterable[_Id]) -> list[dict[str, Any]]:
-    """The parameters of `_THESE_ROWS` for `ids`, in the order in which all workers take locks."""
-    events: dict[str, list[str]] = defaultdict(list)
-    for handler, event_id in sorted(set(ids)):
-        events[handler].append(event_id)
-    return [{"of_handler": handler, "ids": event_ids} for handler, event_ids in events.items()]
-
-
-def _values(record: Record) -> dict[str, Any]:
-    return {
-        "state": record.state.value,
-        "token": record.token,
-        "fingerprint": record.fingerprint,
-        "starts": record.starts,
-        "lease_until_ms": record.lease_until_ms,
-        "expires_at_ms": record.expires_at_ms,
-    }

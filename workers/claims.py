@@ -1,0 +1,170 @@
+"""Claims of a worker on idempotency keys: taken in batches, renewed while handlers run."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from eventbus.backoff import Backoff
+from eventbus.errors import IdempotencyStoreUnavailable
+from eventbus.outcome import Ack, DeadLetter, RetryAfter, Return
+
+from .idempotency.port import Claim, IdempotencyStore, Key, Verdict
+from .pipeline import BUSY_DELAY
+from .work import Job
+
+if TYPE_CHECKING:
+    from eventbus.bus import EventBus
+
+log = logging.getLogger("eventbus.worker")
+
+_Answer = TypeVar("_Answer")
+
+#: Starts of a handler for one event that ended without an outcome, after which the event is parked:
+#: it kills its worker, and would go on for ever.
+MAX_STARTS = 5
+
+
+class Claims:
+    """Asks the idempotency store and keeps what it gave.
+
+    While the store is away its methods wait for it (``idempotency_failure=pause``), as long as
+    `stopping` does not say otherwise; with ``continue`` they go on without it.
+    """
+
+    def __init__(
+        self, bus: EventBus, store: IdempotencyStore, stopping: Callable[[float], bool]
+    ) -> None:
+        settings = bus.settings
+        self._store = store
+        self._stopping = stopping
+        self._pause = settings.idempotency_failure == "pause"
+        self._token = uuid.uuid4().hex
+        self._lease_ms = int(settings.claim_lease.total_seconds() * 1000)
+        self._ttl_ms = int(settings.idempotency_ttl.total_seconds() * 1000)
+        self._held: set[Key] = set()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._renewer = threading.Thread(target=self._renew, name="eventbus-leases", daemon=True)
+        #: Why the worker is waiting, in words for an operator.
+        self.trouble: str | None = None
+
+    def start(self) -> None:
+        """Begin to renew leases."""
+        self._renewer.start()
+
+    def close(self) -> None:
+        """Stop renewing; claims that are still held run out."""
+        self._closed.set()
+        if self._renewer.is_alive():
+            self._renewer.join(timeout=5)
+
+    def claim(self, jobs: Sequence[Job]) -> list[Job]:
+        """Claim the jobs' keys; returns those to run, the others have their outcome."""
+        if not jobs:
+            return []
+        keys = [job.key for job in jobs]
+        # Held before the answer is known: a claim whose answer is lost must be renewed or released.
+        with self._lock:
+            self._held.update(keys)
+        claims = self._ask(lambda: self._store.claim(keys, self._token, self._lease_ms))
+        if claims is None:
+            self._drop(keys)
+            if self._pause:
+                for job in jobs:
+                    job.outcome = Return()
+                return []
+            return list(jobs)
+        runnable = []
+        refused = []
+        for job, claim in zip(jobs, claims, strict=True):
+            if claim.verdict is Verdict.MINE:
+                job.claimed = True
+            if claim.verdict is Verdict.MINE and claim.starts <= MAX_STARTS:
+                runnable.append(job)
+                continue
+            if not job.claimed:
+                refused.append(job.key)
+            _refuse(job, claim)
+        if refused:
+            self._drop(refused)
+        return runnable
+
+    def conclude(self, jobs: Sequence[Job]) -> None:
+        """Remember what succeeded and release what did not; the jobs have their outcomes."""
+        done = [job for job in jobs if job.claimed and isinstance(job.outcome, Ack)]
+        others = [job.key for job in jobs if job.claimed and not isinstance(job.outcome, Ack)]
+        if done:
+            keys = [job.key for job in done]
+            kept = self._ask(lambda: self._store.remember(keys, self._token, self._ttl_ms))
+            for job, still_mine in zip(done, kept or [True] * len(done), strict=True):
+                if not still_mine:
+                    log.warning(
+                        "the lease of handler %s on %s ran out while it ran; another worker may "
+                        "have run it too",
+                        job.handler.name,
+                        job.key.event_id,
+                    )
+            self._drop(keys)
+        if others:
+            self._ask(lambda: self._store.release(others, self._token))
+            self._drop(others)
+
+    def abandon(self, jobs: Sequence[Job]) -> None:
+        """Stop renewing the claims of jobs that still run; they run out by themselves."""
+        self._drop([job.key for job in jobs])
+
+    def _drop(self, keys: Sequence[Key]) -> None:
+        with self._lock:
+            self._held.difference_update(keys)
+
+    def _ask(self, request: Callable[[], _Answer]) -> _Answer | None:
+        """The store's answer; None when it is away and we do not wait for it (any longer)."""
+        backoff = Backoff(longest=2.0)
+        while True:
+            try:
+                answer = request()
+            except IdempotencyStoreUnavailable as error:
+                if str(error) != self.trouble:
+                    what = "waiting for it" if self._pause else "going on without, at least once"
+                    log.warning("idempotency store: %s; %s", error, what)
+                    self.trouble = str(error)
+                if not self._pause or self._stopping(backoff.next()):
+                    return None
+            else:
+                if self.trouble is not None:
+                    log.info("the idempotency store is back")
+                    self.trouble = None
+                return answer
+
+    def _renew(self) -> None:
+        interval = timedelta(milliseconds=self._lease_ms).total_seconds() / 3
+        while not self._closed.wait(interval):
+            with self._lock:
+                keys = list(self._held)
+            try:
+                for start in range(0, len(keys), 500):
+                    self._store.renew(keys[start : start + 500], self._token, self._lease_ms)
+            except IdempotencyStoreUnavailable as error:
+                log.warning("idempotency store: %s; %d leases are not renewed", error, len(keys))
+
+
+def _refuse(job: Job, claim: Claim) -> None:
+    if claim.verdict is Verdict.DONE:
+        job.outcome = Ack()
+    elif claim.verdict is Verdict.BUSY:
+        job.outcome = RetryAfter(BUSY_DELAY, counted=False)
+    elif claim.verdict is Verdict.MISMATCH:
+        job.outcome = DeadLetter(
+            f"handler {job.handler.name!r} has handled an event with the id {job.envelope.id!r} "
+            f"and other data; the id was used twice"
+        )
+    else:
+        job.outcome = DeadLetter(
+            f"handler {job.handler.name!r} was started {claim.starts - 1} times on it and its "
+            f"worker died each time"
+        )

@@ -1,0 +1,141 @@
+"""One delivered message on its way through the worker, and what each of its handlers makes of it."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eventbus.brokers.port import Delivery, Forward, Settlement
+from eventbus.envelope import Envelope
+from eventbus.event import Event
+from eventbus.message import (
+    ATTEMPTS_HEADER,
+    ERROR_HEADER,
+    HANDLER_HEADER,
+    NOT_BEFORE_HEADER,
+    PARKED_AT_HEADER,
+    REASON_HEADER,
+    TRACEBACK_HEADER,
+    Message,
+)
+from eventbus.outcome import DeadLetter, Outcome, RetryAfter, Return
+from eventbus.subscription import Handler
+
+from .idempotency.port import Key
+
+#: A header must fit into one frame together with all others, or the broker closes the connection.
+REASON_MAX_LENGTH = 1_000
+TRACEBACK_MAX_LENGTH = 4_000
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One handler's share of a delivery.
+
+    Parameters
+    ----------
+    attempt:
+        The number of this run of the handler for this event, 1 for the first.
+    outcome:
+        None until it is known.
+    """
+
+    work: Work
+    handler: Handler
+    event: Event
+    envelope: Envelope
+    key: Key
+    attempt: int
+    outcome: Outcome | None = None
+    error: BaseException | None = None
+    claimed: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """A delivery and the jobs that it makes.
+
+    Parameters
+    ----------
+    parked:
+        Why the message as a whole cannot be handled; it then has no jobs.
+    early_ms:
+        Milliseconds until it may run, for a retried message that came back too soon.
+    """
+
+    delivery: Delivery
+    jobs: list[Job] = field(default_factory=list)
+    parked: str | None = None
+    early_ms: int | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether every job has an outcome."""
+        return all(job.outcome is not None for job in self.jobs)
+
+
+def settlement_of(work: Work) -> Settlement:
+    """How to end a finished delivery: what failed goes on as copies, then it is acknowledged.
+
+    A delivery that is to be returned for one handler is returned whole; the others have remembered
+    what they did and will not do it again.
+    """
+    delivery = work.delivery
+    if work.early_ms is not None:
+        return Settlement(delivery, (Forward(delivery.message, work.early_ms),))
+    if work.parked is not None:
+        return Settlement(delivery, (_parked(delivery.message, {}, work.parked, None),))
+    if any(isinstance(job.outcome, Return) for job in work.jobs):
+        return Settlement(delivery, requeue=True)
+    return Settlement(delivery, tuple(_forwards(work.jobs)))
+
+
+def _forwards(jobs: Sequence[Job]) -> list[Forward]:
+    forwards = []
+    for job in jobs:
+        outcome = job.outcome
+        if isinstance(outcome, RetryAfter):
+            forwards.append(_retried(job, outcome))
+        elif isinstance(outcome, DeadLetter):
+            headers = {HANDLER_HEADER: job.handler.name, ATTEMPTS_HEADER: job.attempt}
+            forwards.append(_parked(job.work.delivery.message, headers, outcome.reason, job.error))
+    return forwards
+
+
+def _retried(job: Job, outcome: RetryAfter) -> Forward:
+    delay_ms = max(int(outcome.delay.total_seconds() * 1000), 0)
+    failed = job.attempt if outcome.counted else job.attempt - 1
+    headers: dict[str, Any] = {
+        HANDLER_HEADER: job.handler.name,
+        ATTEMPTS_HEADER: failed,
+        NOT_BEFORE_HEADER: time.time_ns() // 1_000_000 + delay_ms,
+    }
+    if job.error is not None:
+        headers[ERROR_HEADER] = type(job.error).__name__[:100]
+    return Forward(job.work.delivery.message.with_headers(headers), delay_ms)
+
+
+def _parked(
+    message: Message, headers: dict[str, Any], reason: str, error: BaseException | None
+) -> Forward:
+    headers = {
+        **headers,
+        REASON_HEADER: cut(reason, REASON_MAX_LENGTH),
+        PARKED_AT_HEADER: time.time_ns() // 1_000_000,
+    }
+    if error is not None:
+        headers[ERROR_HEADER] = type(error).__name__[:100]
+        lines = traceback.format_exception(type(error), error, error.__traceback__, limit=-8)
+        headers[TRACEBACK_HEADER] = cut("".join(lines), TRACEBACK_MAX_LENGTH, end=True)
+    return Forward(message.with_headers(headers), None)
+
+
+def cut(text: str, limit: int, *, end: bool = False) -> str:
+    """`text` in at most `limit` characters that UTF-8 can carry: its beginning, or its end."""
+    if len(text) > limit:
+        text = "..." + text[-(limit - 3) :] if end else text[: limit - 3] + "..."
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")

@@ -1,0 +1,295 @@
+"""The worker: consumes subscriptions and runs their handlers.
+
+One thread of the broker adapter brings deliveries, the worker's own thread takes them through the
+pipeline in batches, and the pool runs the handlers. A message is acknowledged only after its
+effect is remembered, or after the copy that is retried or parked is confirmed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from eventbus import database
+from eventbus.brokers.port import Consumer, Delivery, Settlement
+from eventbus.outcome import Return
+from eventbus.subscription import Subscription
+
+from .claims import Claims
+from .crash_points import crash_point
+from .idempotency import make_store
+from .pipeline import Invoker, open_works
+from .pools import make_pool
+from .work import Job, Work, settlement_of
+
+if TYPE_CHECKING:
+    from eventbus.bus import EventBus
+
+log = logging.getLogger("eventbus.worker")
+
+#: Messages that are decoded, claimed and settled together at the most.
+BATCH_LIMIT = 256
+
+#: Claims are taken for about this much work ahead: what is claimed and not begun when a worker
+#: dies waits for the lease to run out.
+CLAIM_AHEAD_SECONDS = 0.02
+
+#: An effect is remembered at the latest this long after it happened, while others follow: a
+#: worker that is killed in between would repeat it.
+REMEMBER_WITHIN_SECONDS = 0.005
+
+#: The loop looks up this often although nothing happens.
+TICK_SECONDS = 1.0
+
+#: How long closing waits for the broker to take the last settlements.
+FLUSH_SECONDS = 5.0
+
+
+class Worker:
+    """Runs the handlers of some subscriptions of a bus until it is stopped.
+
+    Parameters
+    ----------
+    queues:
+        Short or full names of the subscriptions; all by default.
+    pool, concurrency:
+        ``threads`` runs up to `concurrency` handlers at a time, ``solo`` one.
+    prefetch:
+        Messages of a queue that the broker hands out unacknowledged; by default sixteen for each
+        handler that can run, at least 64.
+    name:
+        Shown in the broker's list of connections and in the log.
+    shutdown_timeout:
+        How long a stop waits for running handlers.
+
+    Raises
+    ------
+    UnknownName
+        No subscription has one of the `queues`; the text lists those that are declared.
+
+    Example::
+
+        Worker(bus, queues=["billing"], concurrency=4).run()
+    """
+
+    def __init__(
+        self,
+        bus: EventBus,
+        *,
+        queues: Iterable[str] | None = None,
+        pool: str = "threads",
+        concurrency: int = 8,
+        prefetch: int | None = None,
+        name: str | None = None,
+        shutdown_timeout: timedelta = timedelta(seconds=30),
+    ) -> None:
+        chosen = list(bus.subscriptions) if queues is None else list(queues)
+        found = [bus.subscription(queue) for queue in chosen]
+        self.subscriptions: dict[str, Subscription] = {s.queue: s for s in found}
+        self._bus = bus
+        self._pool_name = pool
+        self._concurrency = 1 if pool == "solo" else concurrency
+        self.prefetch = prefetch or max(64, 16 * self._concurrency)
+        self._name = name or f"{bus.service}.worker"
+        self._shutdown_seconds = shutdown_timeout.total_seconds()
+        self._inbox: SimpleQueue[list[Delivery] | Job | None] = SimpleQueue()
+        self._waiting: deque[Delivery] = deque()
+        self._finished: list[Job] = []
+        self._running: set[Job] = set()
+        self._stop = threading.Event()
+        self._stop_now = threading.Event()
+        self._mean_seconds = CLAIM_AHEAD_SECONDS
+        self._oldest_finished = 0.0
+
+    # -- control ------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Take nothing new, finish the running handlers, return from `run`; from any thread."""
+        self._stop.set()
+        self._inbox.put(None)
+
+    def stop_now(self) -> None:
+        """Give unfinished messages back and return from `run` at once; from any thread."""
+        self._stop_now.set()
+        self.stop()
+
+    def run(self) -> None:
+        """Handle messages until `stop`; a server that goes away is waited for.
+
+        Raises
+        ------
+        BrokerUnavailable, DatabaseUnavailable, IdempotencyStoreUnavailable
+            It is away at the start.
+        DatabaseNotMigrated, TopologyMismatch
+            What is there is not what this application declares.
+        """
+        settings = self._bus.settings
+        store = make_store(self._bus)
+        if settings.redis_url is None or any(h.transactional for h in self._handlers()):
+            database.check(self._bus.engine)
+        store.ping()
+        self._declare()
+        self._invoker = Invoker(self._bus)
+        self._claims = Claims(self._bus, store, self._abandon_waiting)
+        self._pool = make_pool(self._pool_name, self._concurrency)
+        consumer = self._bus.broker.consumer(self._name)
+        self._consumer: Consumer = consumer
+        self._claims.start()
+        consumer.start(dict.fromkeys(self.subscriptions, self.prefetch), self._inbox.put)
+        try:
+            while not self._stop.is_set():
+                self._cycle()
+            self._drain()
+        finally:
+            consumer.close(FLUSH_SECONDS)
+            self._claims.close()
+            store.close()
+
+    def _handlers(self) -> Iterable[object]:
+        return [h for s in self.subscriptions.values() for h in s.handlers]
+
+    def _declare(self) -> None:
+        admin = self._bus.broker.admin()
+        try:
+            admin.declare(self._bus.topology(self.subscriptions))
+        finally:
+            admin.close()
+
+    def _abandon_waiting(self, seconds: float) -> bool:
+        """Wait for the idempotency store; True when there is no more time to."""
+        return self._stop.wait(seconds)
+
+    # -- the loop -----------------------------------------------------------------------------
+
+    def _cycle(self) -> None:
+        self._receive()
+        self._conclude()
+        limit = self._claim_limit() - len(self._running)
+        if limit > 0 and self._waiting:
+            self._begin([self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))])
+
+    def _receive(self) -> None:
+        """Take in what has come: deliveries and finished jobs; waits only with nothing to do."""
+        idle = not self._finished and (
+            not self._waiting or len(self._running) >= self._claim_limit()
+        )
+        try:
+            item = self._inbox.get(timeout=TICK_SECONDS) if idle else self._inbox.get_nowait()
+            while True:
+                if isinstance(item, Job):
+                    self._done(item)
+                elif item is not None:
+                    self._waiting.extend(item)
+                item = self._inbox.get_nowait()
+        except Empty:
+            return
+
+    def _claim_limit(self) -> int:
+        """Jobs to have claimed at a time: as many as run, and a little ahead of them."""
+        ahead = int(CLAIM_AHEAD_SECONDS / max(self._mean_seconds, 1e-6))
+        return self._concurrency * max(1, min(BATCH_LIMIT, ahead))
+
+    def _begin(self, deliveries: Sequence[Delivery]) -> None:
+        """Decode, validate and claim a batch, and hand its jobs to the pool."""
+        works = open_works(
+            deliveries, self.subscriptions, self._bus.settings.max_message_bytes
+        )
+        jobs = [job for work in works for job in work.jobs if job.outcome is None]
+        claimable = [job for job in jobs if not job.handler.transactional]
+        runnable = set(self._claims.claim(claimable))
+        crash_point("worker.claimed")
+        runnable.update(job for job in jobs if job.handler.transactional)
+        self._claims.conclude([job for job in claimable if job not in runnable])
+        self._settle([work for work in works if work.finished])
+        self._running.update(runnable)
+        for job in jobs:
+            if job in runnable:
+                self._submit(job)
+
+    def _submit(self, job: Job) -> None:
+        if self._concurrency == 1 and self._pool_name == "solo":
+            if not self._stop.is_set():
+                self._invoker.run(job)
+            self._done(job)
+            if time.monotonic() - self._oldest_finished >= REMEMBER_WITHIN_SECONDS:
+                self._conclude()
+        else:
+            self._pool.submit(lambda: self._run_in_pool(job))
+
+    def _run_in_pool(self, job: Job) -> None:
+        if not self._stop.is_set():
+            self._invoker.run(job)
+        self._inbox.put(job)
+
+    def _done(self, job: Job) -> None:
+        """Note a job that has ended; one that was not begun is returned."""
+        if job.outcome is None:
+            job.outcome = Return()
+        else:
+            self._mean_seconds += (job.seconds - self._mean_seconds) * 0.1
+        if not self._finished:
+            self._oldest_finished = time.monotonic()
+        self._finished.append(job)
+
+    def _conclude(self) -> None:
+        """Remember what was done and settle the deliveries that are finished with it."""
+        if not self._finished:
+            return
+        jobs, self._finished = self._finished, []
+        self._running.difference_update(jobs)
+        self._claims.conclude(jobs)
+        crash_point("worker.remembered")
+        works = dict.fromkeys(job.work for job in jobs)
+        self._settle([work for work in works if work.finished])
+
+    def _settle(self, works: Sequence[Work]) -> None:
+        if works:
+            self._consumer.settle([settlement_of(work) for work in works])
+            crash_point("worker.settled")
+
+    # -- stopping -----------------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        """Give back what was not begun, wait for what runs, settle it."""
+        self._consumer.cancel()
+        deadline = time.monotonic() + self._shutdown_seconds
+        while self._running and not self._stop_now.is_set():
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                break
+            self._take_in(min(remaining, TICK_SECONDS))
+            self._conclude()
+        self._take_in(0)
+        self._conclude()
+        self._give_back()
+
+    def _take_in(self, timeout: float) -> None:
+        try:
+            item = self._inbox.get(timeout=timeout) if timeout else self._inbox.get_nowait()
+        except Empty:
+            return
+        if isinstance(item, Job):
+            self._done(item)
+        elif item is not None:
+            self._waiting.extend(item)
+        if timeout:
+            self._take_in(0)
+
+    def _give_back(self) -> None:
+        unfinished = list(self._running)
+        if unfinished:
+            log.warning(
+                "%d handlers did not end in time; their messages go back to the queue",
+                len(unfinished),
+            )
+            # Not released: a handler thread may still run to its end while the process exits.
+            self._claims.abandon(unfinished)
+        returned = [*self._waiting, *dict.fromkeys(job.work.delivery for job in unfinished)]
+        self._waiting.clear()
+        self._consumer.settle([Settlement(delivery, requeue=True) for delivery in returned])
