@@ -64,7 +64,7 @@ class Server(ABC):
     """
 
     name: ClassVar[str]
-    start_timeout: ClassVar[float] = 60.0
+    start_timeout: ClassVar[float] = 120.0
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     #: Who runs the server when we are root and the server refuses to be; the first who exists.
     users: ClassVar[Sequence[str]] = ()
