@@ -194,7 +194,7 @@ class TestRabbitMQ:
         channel.queue_declare("q")
         rabbitmq.set_memory_alarm()
         try:
-            with pytest.raises(pika.exceptions.ConnectionBlockedTimeout):  # noqa: PT012
+            with pytest.raises(pika.exceptions.ConnectionBlockedTimeout):
                 # What was on its way when the node noticed is still confirmed.
                 for _ in range(10):
                     channel.basic_publish("", "q", b"")
