@@ -61,7 +61,6 @@ lint: install ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m tox -q -e type
-	$(BIN)/lint-imports
 
 .PHONY: format
 format: install ## let ruff put the code in order
