@@ -122,6 +122,9 @@ class DataConnection(pika.SelectConnection):  # type: ignore[misc]
             start = offset + 7
             end = start + size
             if end >= length:
+                if size > FRAME_MAX:
+                    # Not AMQP; to wait for so much would be to wait for ever.
+                    raise pika.exceptions.InvalidFrameError(f"a frame of {size} bytes")
                 break
             if buffer[end] != _FRAME_END:
                 raise pika.exceptions.InvalidFrameError("a frame does not end where it should")

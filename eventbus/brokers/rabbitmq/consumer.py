@@ -6,6 +6,7 @@ import contextlib
 import logging
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -156,6 +157,7 @@ class RabbitMQConsumer:
         self._cancelled = False
         self._changed = threading.Condition()
         self._inbox: deque[Sequence[Settlement]] = deque()
+        self._settling = False
         self._forwarding = 0
 
     # ------------------------------------------------------------------ called by the worker
@@ -174,10 +176,11 @@ class RabbitMQConsumer:
         """See `Consumer.settle`."""
         if self._link is None:
             return
-        # One wake-up of the I/O thread for each batch, none for one that is on its way already.
-        wake = not self._inbox
+        # Appended before the flag is read, and the flag cleared before the inbox is emptied: a
+        # batch is never left without a wake-up of the I/O thread, and many share one.
         self._inbox.append(settlements)
-        if wake:
+        if not self._settling:
+            self._settling = True
             self._link.call(self._settle_inbox)
 
     def cancel(self) -> None:
@@ -217,8 +220,12 @@ class RabbitMQConsumer:
             return
         self._cancelled = True
         link.call(self._cancel_all)
+        deadline = time.monotonic() + timeout
+        settled = threading.Event()
+        link.call(settled.set)  # runs after every settlement that was handed in before
+        settled.wait(timeout)
         with self._changed:
-            self._changed.wait_for(lambda: not self._inbox and not self._forwarding, timeout)
+            self._changed.wait_for(lambda: not self._forwarding, deadline - time.monotonic())
         self._forwarder.close()
         link.close(0.0)
 
@@ -326,7 +333,7 @@ class RabbitMQConsumer:
     def _again(
         self, subscription: _Subscription, reason: str, attempt: Callable[[], None]
     ) -> None:
-        if not self._cancelled:
+        if not self._cancelled and reason != subscription.trouble:
             logger.warning("%s: queue %r: %s", self._name, subscription.name, reason)
         self._stopped(subscription, reason)
         pause = backoff_seconds(subscription.failures)
@@ -363,6 +370,7 @@ class RabbitMQConsumer:
     # ------------------------------------------------------------------ settling
 
     def _settle_inbox(self) -> None:
+        self._settling = False
         acks: dict[QueueChannel, list[int]] = {}
         requeues: dict[QueueChannel, list[int]] = {}
         with contextlib.suppress(IndexError):

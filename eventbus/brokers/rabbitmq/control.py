@@ -37,8 +37,9 @@ _kombu: Any = kombu
 #: Seconds that the broker may take for one answer.
 ANSWER_SECONDS = 30.0
 
-_NOT_FOUND = 404
-_PRECONDITION_FAILED = 406
+#: Where exchange and routing key stand in the frame of a ``basic.get-ok``: after the method's own
+#: number, the delivery tag and the redelivered bit.
+_ADDRESS_AT = {(60, 71): 4 + 8 + 1}
 
 _INEQUIVALENT = re.compile(
     r"inequivalent arg '(?P<argument>[^']+)' for (?P<kind>queue|exchange) '(?P<name>.+?)' in vhost"
@@ -50,8 +51,9 @@ class _RawMessage(amqp.basic_message.Message):  # type: ignore[misc]
     """py-amqp's message with our codec: its own fails on foreign headers, as pika's does."""
 
     message: Message
-    undecodable: str | None = None
     raw_properties: bytes = b""
+    exchange: bytes = b""
+    routing_key: bytes = b""
 
     def _load_properties(self, class_id: int, buf: Any, offset: int) -> int:
         self.raw_properties = bytes(buf[offset:])
@@ -62,19 +64,31 @@ class _RawMessage(amqp.basic_message.Message):  # type: ignore[misc]
         return encode_properties(self.message)
 
     @classmethod
+    def incoming(cls, method: tuple[int, int], arguments: bytes) -> _RawMessage:
+        """A message that begins to arrive.
+
+        py-amqp cannot read a routing key that is not UTF-8: we keep it, py-amqp gets none.
+        """
+        exchange_at = _ADDRESS_AT.get(method, 0)
+        if not exchange_at:
+            return cls(frame_method=method, frame_args=arguments)
+        key_at = exchange_at + 1 + arguments[exchange_at]
+        end = key_at + 1 + arguments[key_at]
+        raw = cls(frame_method=method, frame_args=arguments[:key_at] + b"\0" + arguments[end:])
+        raw.exchange = arguments[exchange_at + 1 : key_at]
+        raw.routing_key = arguments[key_at + 1 : end]
+        return raw
+
+    @classmethod
     def outgoing(cls, message: Message) -> _RawMessage:
         raw = cls(message.body)
         raw.message = message
         return raw
 
     def decoded(self) -> Message:
-        info = self.delivery_info
         body = self.body.encode() if isinstance(self.body, str) else bytes(self.body or b"")
         message, _ = decode_message(
-            self.raw_properties,
-            body,
-            str(info.get("exchange", "")).encode(),
-            str(info.get("routing_key", "")).encode(),
+            self.raw_properties, body, self.exchange, self.routing_key
         )
         return message
 
@@ -96,7 +110,7 @@ def _frame_handler(connection: Any, callback: Callable[..., None]) -> Callable[[
             if method not in ((60, 50), (60, 60), (60, 71)):
                 callback(channel, method, payload, None)
                 return True
-            partial[channel] = _RawMessage(frame_method=method, frame_args=payload)
+            partial[channel] = _RawMessage.incoming(method, bytes(payload))
             expected[channel] = 2
             return False
         message = partial[channel]
@@ -235,6 +249,8 @@ class RabbitMQAdmin:
             raise UnknownName(f"no queue or exchange {name!r} exists on the broker") from None
         except amqp.exceptions.PreconditionFailed as error:
             raise TopologyMismatch(_difference(error.reply_text)) from None
+        except amqp.exceptions.ConnectionError as error:
+            raise BrokerUnavailable(explain(error, self._address)) from None
         except amqp.exceptions.AMQPError as error:
             reason = error.reply_text
             raise EventBusError(f"the broker refuses this for {name!r}: {reason}") from None

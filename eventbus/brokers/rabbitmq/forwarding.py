@@ -133,7 +133,7 @@ class Forwarder:
     name: str
     _link: ConfirmingLink | None = None
     _closed: bool = False
-    _declared: set[str] = field(default_factory=set)
+    _declaring: set[str] = field(default_factory=set)
 
     def forward(
         self,
@@ -195,7 +195,7 @@ class Forwarder:
             )
             if confirmation is Confirmation.UNROUTED
         ]
-        for name in missing:
+        for name in set(missing) - self._declaring:
             self._declare(errand.queue, name)
         if Confirmation.REFUSED in confirmations:
             logger.warning("a copy for %s was refused; trying again", errand.outgoing[0][1])
@@ -209,13 +209,17 @@ class Forwarder:
         link = self._open().link
         logger.error("queue %r does not exist; declaring it, so that %r can go on", missing, queue)
 
+        self._declaring.add(missing)
+
         def on_io_thread() -> None:
             connection = link.connection
-            if connection is not None and connection.is_open:
-                connection.channel(on_open_callback=opened)
+            if connection is None or not connection.is_open:
+                self._declaring.discard(missing)
+                return
+            channel = connection.channel(on_open_callback=opened)
+            channel.add_on_close_callback(closed)
 
         def opened(channel: Any) -> None:
-            channel.add_on_close_callback(closed)
             channel.queue_declare(
                 declared.name,
                 durable=True,
@@ -224,6 +228,7 @@ class Forwarder:
             )
 
         def closed(_channel: Any, error: Any) -> None:
+            self._declaring.discard(missing)
             if getattr(error, "reply_code", 0) not in (0, 200):
                 logger.error("queue %r cannot be declared: %s", missing, error)
 

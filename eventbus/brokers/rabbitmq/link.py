@@ -38,7 +38,7 @@ class Link:
     Parameters
     ----------
     addresses:
-        The hosts, tried one after the other, beginning with the one that worked last.
+        The hosts, tried one after the other; the one that worked last stays the first choice.
     name:
         The connection's name on the broker and the thread's name.
     on_up:
@@ -60,6 +60,7 @@ class Link:
         self._addresses = tuple(addresses)
         self._position = 0
         self._failures = 0
+        self._reported: str | None = None
         self._on_up = on_up
         self._on_down = on_down
         self._closing = False
@@ -85,6 +86,7 @@ class Link:
     def settled(self) -> None:
         """What the connection is for works: the next failure begins with a short pause again."""
         self._failures = 0
+        self._reported = None
 
     def drop(self, reason: str) -> None:
         """Give the connection up and open another; only to be called on the I/O thread."""
@@ -163,8 +165,9 @@ class Link:
             self._on_down()
 
     def _retry(self, reason: str) -> None:
-        if self._trouble != reason:
+        if self._reported != reason:
             logger.warning("%s: %s", self.name, reason)
+            self._reported = reason
         self._trouble = reason
         self._position += 1
         # Another host is tried at once; only a round that found none is followed by a pause.

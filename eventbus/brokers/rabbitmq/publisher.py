@@ -157,6 +157,7 @@ class ConfirmChannel:
         self._inbox: deque[_Batch] = deque()
         self._waiting: deque[_Batch] = deque()
         self._unconfirmed: deque[_Batch] = deque()
+        self._confirmed: list[_Batch] = []
         self._next_tag = 1
         self._count = 0
         self._bytes = 0
@@ -167,21 +168,37 @@ class ConfirmChannel:
         batch.encode(self._encoder)
         batch.deadline = time.monotonic() + CONFIRM_SECONDS
         with self._lock:
-            dead = self._dead
-            wake = not dead and not self._scheduled
-            if not dead:
+            usable = not self._dead and self.blocked is None and bool(batch.frames)
+            wake = usable and not self._scheduled
+            if usable:
                 self._inbox.append(batch)
                 self._scheduled = True
-        if dead or not batch.frames:
+        if not usable:
             batch.complete()
         elif wake:
             self._link.call(self._take_inbox)
+
+    def block(self, reason: str) -> None:
+        """The broker reads nothing more for now: what was not sent is answered at once."""
+        with self._lock:
+            self.blocked = reason
+            self._waiting.extend(self._inbox)
+            self._inbox.clear()
+        for batch in self._waiting:
+            batch.abandon()
+        self._waiting.clear()
+
+    def unblock(self) -> None:
+        """The broker reads again; what it has got meanwhile it confirms now."""
+        self.blocked = None
+        for batch in self._unconfirmed:
+            batch.deadline = time.monotonic() + CONFIRM_SECONDS
 
     def die(self) -> None:
         """The channel is gone: whatever is under way has no known outcome."""
         with self._lock:
             self._dead = True
-            batches = [*self._unconfirmed, *self._waiting, *self._inbox]
+            batches = [*self._confirmed, *self._unconfirmed, *self._waiting, *self._inbox]
             self._inbox.clear()
         self._unconfirmed.clear()
         self._waiting.clear()
@@ -199,9 +216,9 @@ class ConfirmChannel:
     def check_deadlines(self) -> None:
         """Answer what has waited too long, and give up a connection that stays silent."""
         now = time.monotonic()
-        while self._waiting and self._waiting[0].deadline <= now and not self._waiting[0].sent:
-            self._waiting.popleft().complete()
-        late = [batch for batch in self._unconfirmed if batch.deadline <= now and batch.future]
+        while self._waiting and self._waiting[0].deadline <= now:
+            self._waiting.popleft().abandon()
+        late = [batch for batch in self._unconfirmed if batch.deadline <= now]
         for batch in late:
             # While the broker blocks the connection, its answer may come after the alarm is over;
             # only a connection that stays open is told when that is.
@@ -235,15 +252,15 @@ class ConfirmChannel:
                 self._settle(batch, low, high, confirmation)
                 if not multiple:
                     break
+        while self._unconfirmed and not self._unconfirmed[0].open:
+            self._confirmed.append(self._unconfirmed.popleft())
 
     def on_read(self) -> None:
         """Answer what is complete, and write what now has room."""
-        unconfirmed = self._unconfirmed
-        if any(not batch.open for batch in unconfirmed):
-            self._unconfirmed = deque(batch for batch in unconfirmed if batch.open)
-            for batch in unconfirmed:
-                if not batch.open:
-                    batch.complete()
+        for batch in (*self._confirmed, *self._unconfirmed):
+            if not batch.open:
+                batch.complete()
+        self._confirmed.clear()
         self._write()
 
     def _settle(self, batch: _Batch, low: int, high: int, confirmation: Confirmation) -> None:
@@ -273,8 +290,7 @@ class ConfirmChannel:
             if not batch.sent:
                 batch.first_tag = self._next_tag
                 self._unconfirmed.append(batch)
-            if batch.sent < len(batch.frames):
-                self._write_some(batch)
+            self._write_some(batch)
             if batch.sent == len(batch.frames):
                 self._waiting.popleft()
 
@@ -346,7 +362,7 @@ class ConfirmingLink:
         """See `Publisher.trouble`."""
         if self._ready.is_set():
             return None
-        return self._channel_trouble or self.link.trouble or "opening a channel"
+        return self.link.trouble or self._channel_trouble or "opening a channel"
 
     def close(self, timeout: float = 0.0) -> None:
         """Close; what is under way completes as `Confirmation.UNKNOWN`."""
@@ -427,13 +443,13 @@ class ConfirmingLink:
         self._channel_trouble = reason
         self._ready.clear()
         if self._channel is not None:
-            self._channel.blocked = reason
+            self._channel.block(reason)
 
     def _on_unblocked(self, _connection: DataConnection, _frame: Any) -> None:
         logger.info("%s: the broker takes messages again", self.link.name)
         self._channel_trouble = None
         if self._channel is not None:
-            self._channel.blocked = None
+            self._channel.unblock()
             self._ready.set()
 
 
