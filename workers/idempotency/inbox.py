@@ -190,9 +190,10 @@ class _HandlerSession(Session):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self._dialect = engine.dialect
         self._connection: Connection | None = None
         self._refused: TransactionRefused | None = None
+        #: SQLAlchemy takes the transaction for another than it is and must not go on with it.
+        self._discard = False
 
     def guard(self, connection: Connection) -> None:
         """From here on the handler has it."""
@@ -210,12 +211,14 @@ class _HandlerSession(Session):
         assert connection is not None
         self.flush()
         transaction = self.get_transaction()
-        if transaction is None or transaction.nested or connection.closed:
+        if transaction is not None and transaction.nested:
+            self._refuse("the handler returned with a savepoint of session.begin_nested() open")
+        if transaction is None or connection.closed:
             self._refuse("the transaction was ended inside the handler")
         # The savepoint is there as long as the transaction is, and only while it is sound: on
         # PostgreSQL a COMMIT after an error that was caught would quietly roll back.
         error = _raw(connection, f"RELEASE SAVEPOINT {_SAVEPOINT}")
-        if error is not None and self._is_disconnect(error):
+        if error is not None and self._broke(connection, error):
             raise IdempotencyStoreUnavailable(
                 "idempotency store: the database connection broke before the commit; "
                 "everything was rolled back"
@@ -234,17 +237,20 @@ class _HandlerSession(Session):
         if connection is None or connection.closed or connection.invalidated:
             return False
         error = _raw(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
-        return error is not None and not self._is_disconnect(error)
+        return error is not None and not self._broke(connection, error)
 
-    def _is_disconnect(self, error: Exception) -> bool:
-        return self._dialect.is_disconnect(error, None, None)  # type: ignore[arg-type]
+    def _broke(self, connection: Connection, error: Exception) -> bool:
+        """Whether `error` is about the connection, not about the statement."""
+        driver = connection.connection
+        broken = connection.dialect.is_disconnect(error, driver, None)  # type: ignore[arg-type]
+        self._discard = self._discard or broken
+        return broken
 
     def end(self) -> None:
         """Roll back what is not committed, and give the connection back."""
         connection = self._connection
         self._unguard()
-        if self._refused is not None and connection is not None and not connection.closed:
-            # SQLAlchemy may take the transaction for ended already, and not roll it back.
+        if self._discard and connection is not None and not connection.closed:
             connection.invalidate()
         super().close()
 
@@ -265,6 +271,7 @@ class _HandlerSession(Session):
 
     def _refuse(self, what: str) -> NoReturn:
         # Kept: a handler that catches it must not get its commit after all.
+        self._discard = True
         self._refused = TransactionRefused(f"{what}. {_REMEDY}")
         raise self._refused
 
