@@ -168,12 +168,32 @@ message = Table(
     Column("routing_key", _exact(255), nullable=False),
     Column("properties", _LongText, nullable=False),
     Column("body", _Bytes, nullable=False),
+    # 0: ready, in the order of `seq`; else the time at which a retry becomes ready.
     Column("available_at_ms", BigInteger, nullable=False),
-    Column("owner", _exact(64)),
+    # The consumer that has it, or "": an index finds a value more surely than NULL.
+    Column("owner", _exact(64), nullable=False),
+    # Times it was given to a consumer that neither settled it nor gave it back.
     Column("deliveries", Integer, nullable=False),
     sqlite_autoincrement=True,
 )
-message_next = Index("eventbus_message_next", message.c.queue, message.c.available_at_ms, message.c.seq)
+message_next = Index(
+    "eventbus_message_next",
+    message.c.queue,
+    message.c.owner,
+    message.c.available_at_ms,
+    message.c.seq,
+)
+
+#: The consumers of the embedded broker that are alive; what one without a lease has is free again.
+consumer = Table(
+    "eventbus_consumer",
+    metadata,
+    Column("owner", _exact(64), primary_key=True),
+    Column("name", _exact(255), nullable=False),
+    # A JSON list of the queues that it consumes.
+    Column("queues", _LongText, nullable=False),
+    Column("lease_until_ms", BigInteger, nullable=False),
+)
 
 #: The version of these tables, one row.
 schema_version = Table(

@@ -1,0 +1,256 @@
+"""Declaring, counting, looking and moving."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.engine import Connection, Row
+
+from eventbus import database, tables, wakeup
+from eventbus.brokers.embedded import rows
+from eventbus.brokers.embedded.link import CHANNEL, Link
+from eventbus.brokers.port import QueueStats
+from eventbus.database import now_ms
+from eventbus.errors import TopologyMismatch, UnknownName
+from eventbus.message import Message
+from eventbus.topology import RETRY_LEVELS_MS, Topology
+
+_PAGE = 100
+
+_message = tables.message
+
+
+class EmbeddedAdmin:
+    """The `Admin` of the embedded broker."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def declare(self, topology: Topology) -> None:
+        try:
+            self._declare(topology)
+        except _DeclaredMeanwhile:
+            # By another process, a moment ago: now it is there to compare with.
+            self._declare(topology)
+
+    def _declare(self, topology: Topology) -> None:
+        with self._link.writing() as connection:
+            known = dict(
+                connection.execute(sa.select(tables.queue.c.name, tables.queue.c.arguments))
+                .tuples()
+                .all()
+            )
+            differences = [
+                difference
+                for queue in topology.queues
+                if queue.name in known
+                for difference in _differences(queue.name, queue.arguments, known[queue.name])
+            ]
+            if differences:
+                raise TopologyMismatch(
+                    "; ".join(differences) + "; see 'eventbus topology plan' for what to do"
+                )
+            self._add(connection, topology, set(known))
+
+    def _add(self, connection: Connection, topology: Topology, known: set[str]) -> None:
+        bound = {
+            tuple(row)
+            for row in connection.execute(
+                sa.select(
+                    tables.binding.c.exchange, tables.binding.c.queue, tables.binding.c.pattern
+                )
+            )
+        }
+        queues = [
+            {"name": queue.name, "arguments": json.dumps(queue.arguments, sort_keys=True)}
+            for queue in topology.queues
+            if queue.name not in known
+        ]
+        bindings = [
+            {"exchange": binding.exchange, "queue": binding.queue, "pattern": binding.pattern}
+            for binding in topology.bindings
+            if (binding.exchange, binding.queue, binding.pattern) not in bound
+        ]
+        try:
+            if queues:
+                connection.execute(tables.queue.insert(), queues)
+            if bindings:
+                connection.execute(tables.binding.insert(), bindings)
+        except exc.IntegrityError as error:
+            raise _DeclaredMeanwhile from error
+
+    def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
+        with self._link.reading() as connection:
+            now = connection.scalar(sa.select(now_ms()))
+            known = _arguments(connection)
+            attached = _attached(connection)
+            return {
+                queue: QueueStats(
+                    int(
+                        connection.scalar(
+                            sa.select(sa.func.count())
+                            .select_from(_message)
+                            .where(_held(queue, known[queue], now))
+                        )
+                        or 0
+                    ),
+                    attached.count(queue),
+                )
+                for queue in queues
+                if queue in known
+            }
+
+    def browse(self, queue: str, limit: int) -> Iterator[Message]:
+        left = limit
+        for page in self._pages(queue, limit):
+            for row in page[:left]:
+                yield _readable(row)
+            left -= len(page)
+            if left <= 0:
+                return
+
+    def transfer(
+        self, queue: str, decide: Callable[[Message], Message | None], target: str, limit: int
+    ) -> int:
+        with self._link.reading() as connection:
+            _require(_arguments(connection), target)
+        moved = 0
+        for page in self._pages(queue, _PAGE):
+            chosen: list[tuple[int, Message]] = []
+            for row in page:
+                if moved + len(chosen) >= limit:
+                    break
+                message = decide(_readable(row))
+                if message is not None:
+                    chosen.append((row.seq, message))
+            moved += self._move(chosen, target)
+            if moved >= limit:
+                break
+        if moved:
+            wakeup.notify(self._link.url, CHANNEL)
+        return moved
+
+    def _move(self, chosen: list[tuple[int, Message]], target: str) -> int:
+        """Move what nobody has taken since it was read."""
+        if not chosen:
+            return 0
+        with self._link.writing() as connection:
+            free = rows.still_owned(connection, [seq for seq, _ in chosen])
+            moving = [(seq, message) for seq, message in chosen if seq in free]
+            rows.insert(connection, [rows.new_row(target, message) for _, message in moving])
+            rows.delete(connection, [seq for seq, _ in moving])
+        return len(moving)
+
+    def purge(self, queue: str) -> int:
+        with self._link.writing() as connection:
+            known = _arguments(connection)
+            now = connection.scalar(sa.select(now_ms()))
+            result = connection.execute(
+                _message.delete().where(_held(queue, _require(known, queue), now))
+            )
+            return int(result.rowcount)
+
+    def server(self) -> str:
+        return f"embedded in {database.server_version(self._link.engine)}"
+
+    def close(self) -> None:
+        self._link.close()
+
+    def _pages(self, queue: str, size: int) -> Iterator[Sequence[Row[Any]]]:
+        """What `queue` holds now, page by page, each read in a transaction of its own."""
+        with self._link.reading() as connection:
+            arguments = _require(_arguments(connection), queue)
+            now = connection.scalar(sa.select(now_ms()))
+            last = connection.scalar(sa.select(sa.func.max(_message.c.seq))) or 0
+        after = 0
+        while after < last:
+            with self._link.reading() as connection:
+                page = connection.execute(
+                    sa.select(_message)
+                    .where(
+                        _held(queue, arguments, now),
+                        _message.c.seq > after,
+                        _message.c.seq <= last,
+                    )
+                    .order_by(_message.c.seq)
+                    .limit(min(size, _PAGE))
+                ).all()
+            if not page:
+                return
+            after = page[-1].seq
+            yield page
+
+
+class _DeclaredMeanwhile(Exception):
+    """Another process has declared the same at the same time."""
+
+
+def _differences(queue: str, declared: dict[str, Any], stored: str) -> list[str]:
+    existing: dict[str, Any] = json.loads(stored)
+    wanted: dict[str, Any] = json.loads(json.dumps(declared))
+    return [
+        f"queue {queue!r} exists with argument {name!r} {existing.get(name, 'unset')!r}, "
+        f"declared is {wanted.get(name, 'unset')!r}"
+        for name in sorted(existing.keys() | wanted.keys())
+        if existing.get(name) != wanted.get(name)
+    ]
+
+
+def _arguments(connection: Connection) -> dict[str, dict[str, Any]]:
+    """The arguments of every queue, by name."""
+    found = connection.execute(sa.select(tables.queue.c.name, tables.queue.c.arguments))
+    return {row.name: json.loads(row.arguments) for row in found}
+
+
+def _require(known: dict[str, dict[str, Any]], queue: str) -> dict[str, Any]:
+    if queue not in known:
+        raise UnknownName.among("queue", queue, known)
+    return known[queue]
+
+
+def _attached(connection: Connection) -> list[str]:
+    """The name of a queue once for each consumer that is alive."""
+    found = connection.scalars(
+        sa.select(tables.consumer.c.queues).where(tables.consumer.c.lease_until_ms >= now_ms())
+    )
+    return [queue for queues in found for queue in json.loads(queues)]
+
+
+def _held(queue: str, arguments: dict[str, Any], now: int | None) -> sa.ColumnElement[bool]:
+    """The rows that `queue` holds and no consumer has.
+
+    A retry queue has no rows: what RabbitMQ would keep there waits in the queue it returns to.
+    """
+    at = now or 0
+    if "x-message-ttl" not in arguments or not arguments.get("x-dead-letter-routing-key"):
+        lowest, highest, name = 0, at, queue
+    else:
+        name = arguments["x-dead-letter-routing-key"]
+        lowest, highest = (at + edge for edge in _level(int(arguments["x-message-ttl"])))
+    return sa.and_(
+        _message.c.queue == name,
+        _message.c.owner == rows.NOBODY,
+        _message.c.available_at_ms.between(lowest, highest),
+    )
+
+
+def _level(level_ms: int) -> tuple[int, int]:
+    """The delays, first and last, for which `retry_level_ms` gives this level."""
+    position = bisect_left(RETRY_LEVELS_MS, level_ms)
+    first = ceil(level_ms / 1.1) if position else 1
+    following = RETRY_LEVELS_MS[position + 1 : position + 2] or (2**62,)
+    return first, ceil(following[0] / 1.1) - 1
+
+
+def _readable(row: Row[Any]) -> Message:
+    """The message of `row`, or what can be read of it."""
+    try:
+        return rows.message_of(row)
+    except ValueError:
+        return Message(bytes(row.body), row.routing_key)
