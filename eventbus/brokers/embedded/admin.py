@@ -41,22 +41,18 @@ class EmbeddedAdmin:
 
     def _declare(self, topology: Topology) -> None:
         with self._link.writing() as connection:
-            known = dict(
-                connection.execute(sa.select(tables.queue.c.name, tables.queue.c.arguments))
-                .tuples()
-                .all()
-            )
-            differences = [
-                difference
-                for queue in topology.queues
-                if queue.name in known
-                for difference in _differences(queue.name, queue.arguments, known[queue.name])
-            ]
-            if differences:
-                raise TopologyMismatch(
-                    "; ".join(differences) + "; see 'eventbus topology plan' for what to do"
-                )
+            known = _arguments(connection)
             self._add(connection, topology, set(known))
+        differences = [
+            difference
+            for queue in topology.queues
+            if queue.name in known
+            for difference in _differences(queue.name, queue.arguments, known[queue.name])
+        ]
+        if differences:
+            raise TopologyMismatch(
+                "; ".join(differences) + "; see 'eventbus topology plan' for what to do"
+            )
 
     def _add(self, connection: Connection, topology: Topology, known: set[str]) -> None:
         bound = {
@@ -123,17 +119,18 @@ class EmbeddedAdmin:
         moved = 0
         for page in self._pages(queue, _PAGE):
             chosen: list[tuple[int, Message]] = []
-            for row in page:
-                if moved + len(chosen) >= limit:
-                    break
-                message = decide(_readable(row))
-                if message is not None:
-                    chosen.append((row.seq, message))
-            moved += self._move(chosen, target)
+            try:
+                for row in page:
+                    if moved + len(chosen) >= limit:
+                        break
+                    message = decide(_readable(row))
+                    if message is not None:
+                        chosen.append((row.seq, message))
+            finally:
+                # What was decided before a decision failed, or was interrupted, is carried out.
+                moved += self._move(chosen, target)
             if moved >= limit:
                 break
-        if moved:
-            wakeup.notify(self._link.url, CHANNEL)
         return moved
 
     def _move(self, chosen: list[tuple[int, Message]], target: str) -> int:
@@ -145,6 +142,7 @@ class EmbeddedAdmin:
             moving = [(seq, message) for seq, message in chosen if seq in free]
             rows.insert(connection, [rows.new_row(target, message) for _, message in moving])
             rows.delete(connection, [seq for seq, _ in moving])
+        wakeup.notify(self._link.url, CHANNEL)
         return len(moving)
 
     def purge(self, queue: str) -> int:
@@ -191,8 +189,7 @@ class _DeclaredMeanwhile(Exception):
     """Another process has declared the same at the same time."""
 
 
-def _differences(queue: str, declared: dict[str, Any], stored: str) -> list[str]:
-    existing: dict[str, Any] = json.loads(stored)
+def _differences(queue: str, declared: dict[str, Any], existing: dict[str, Any]) -> list[str]:
     wanted: dict[str, Any] = json.loads(json.dumps(declared))
     return [
         f"queue {queue!r} exists with argument {name!r} {existing.get(name, 'unset')!r}, "

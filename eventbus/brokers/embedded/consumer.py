@@ -373,11 +373,15 @@ class EmbeddedConsumer:
             return Delivery(queue, tag, bare, redelivered, undecodable=str(error))
 
     def _hand_out(self, deliveries: list[Delivery]) -> None:
-        with self._handing_out:
-            if not self._cancelled:
-                self._on_deliveries(deliveries)
-                return
-        self.settle([Settlement(delivery, requeue=True) for delivery in deliveries])
+        handed_out = False
+        try:
+            with self._handing_out:
+                if not self._cancelled:
+                    self._on_deliveries(deliveries)
+                    handed_out = True
+        finally:
+            if not handed_out:
+                self.settle([Settlement(delivery, requeue=True) for delivery in deliveries])
 
     def _leave(self) -> None:
         """Settle what is left and give everything back, as long as `close` allows."""
