@@ -1,0 +1,197 @@
+"""Kinds of values that options take, and options that several commands share.
+
+An option that is out of range is refused with the range, before anything starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import click
+
+from eventbus.settings import parse_duration
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+POOLS = ("threads", "solo")
+
+
+class Number(click.ParamType):
+    """A whole number from `lowest` to `highest`."""
+
+    name = "number"
+
+    def __init__(self, lowest: int, highest: int) -> None:
+        self.lowest = lowest
+        self.highest = highest
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        try:
+            number = int(str(value))
+        except ValueError:
+            number = None
+        if number is None or not self.lowest <= number <= self.highest:
+            self.fail(
+                f"{str(value)!r} cannot be used; give a whole number from {self.lowest} to "
+                f"{self.highest}",
+                param,
+                ctx,
+            )
+        return number
+
+
+class Duration(click.ParamType):
+    """A length of time such as ``500ms``, ``30s`` or ``5m``, from `shortest` to `longest`."""
+
+    name = "duration"
+
+    def __init__(self, shortest: str, longest: str) -> None:
+        self.shortest = shortest
+        self.longest = longest
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
+        try:
+            duration = parse_duration(value)
+        except ValueError:
+            duration = timedelta(0)
+        if not parse_duration(self.shortest) <= duration <= parse_duration(self.longest):
+            self.fail(
+                f"{str(value)!r} cannot be used; give a duration from {self.shortest} to "
+                f"{self.longest}, such as '500ms', '30s' or '5m'",
+                param,
+                ctx,
+            )
+        return duration
+
+
+class Pool(click.ParamType):
+    """How a worker runs its handlers."""
+
+    name = "pool"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        name = str(value).lower()
+        if name == "prefork":
+            self.fail("'prefork' is not there yet; use threads or solo", param, ctx)
+        if name not in POOLS:
+            self.fail(f"{str(value)!r} is no pool; use one of {', '.join(POOLS)}", param, ctx)
+        return name
+
+
+class Name(click.ParamType):
+    """A name that goes into logs and to the servers: short, printable, no white space."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        text = str(value)
+        if not 0 < len(text) <= 100 or not text.isprintable() or any(c.isspace() for c in text):
+            self.fail(
+                f"{text[:120]!r} cannot be used; give 1 to 100 characters without white space",
+                param,
+                ctx,
+            )
+        return text
+
+
+def split_list(ctx: click.Context, parameter: click.Parameter, values: Iterable[str]) -> list[str]:
+    """An option that may be repeated and may be a comma list: ``-Q billing,ledger -Q mail``."""
+    items = [item.strip() for value in values for item in value.split(",")]
+    if not all(items):
+        raise click.BadParameter("an item of the list is empty", ctx, parameter)
+    return list(dict.fromkeys(items))
+
+
+def log_level_option(command: _Function) -> _Function:
+    """Add ``-l/--log-level``, which goes before the setting ``log_level``."""
+    return click.option(
+        "-l",
+        "--log-level",
+        type=click.Choice(LOG_LEVELS, case_sensitive=False),
+        help="Default: the setting log_level.",
+    )(command)
+
+
+def worker_options(command: _Function) -> _Function:
+    """Add the options of a worker, which ``run`` and ``worker`` share."""
+    for option in reversed(
+        (
+            click.option(
+                "-Q",
+                "--queues",
+                multiple=True,
+                metavar="NAMES",
+                callback=split_list,
+                help="Queues to consume, as a comma list or repeated. Default: all.",
+            ),
+            click.option(
+                "-c",
+                "--concurrency",
+                type=Number(1, 1000),
+                default=8,
+                show_default=True,
+                help="Handlers that run at the same time, 1 to 1000.",
+            ),
+            click.option(
+                "-P",
+                "--pool",
+                type=Pool(),
+                default="threads",
+                show_default=True,
+                metavar="|".join(POOLS),
+                help="How handlers run.",
+            ),
+            click.option(
+                "--prefetch",
+                type=Number(1, 10_000),
+                help="Unsettled messages a queue may send ahead, 1 to 10000.",
+            ),
+            click.option("-n", "--name", type=Name(), help="The process's name on the servers."),
+            click.option(
+                "--shutdown-timeout",
+                type=Duration("100ms", "1h"),
+                default="30s",
+                show_default=True,
+                help="What running handlers get to finish when the process is stopped.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def dispatcher_options(command: _Function) -> _Function:
+    """Add the options of a dispatcher, which ``run`` and ``dispatcher`` share."""
+    for option in reversed(
+        (
+            click.option(
+                "--batch-size",
+                type=Number(1, 10_000),
+                default=500,
+                show_default=True,
+                help="Rows that are read from the outbox at once, 1 to 10000.",
+            ),
+            click.option(
+                "--poll-interval",
+                type=Duration("10ms", "10m"),
+                default="1s",
+                show_default=True,
+                help="How often to look where no notification wakes the dispatcher.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def json_option(command: _Function) -> _Function:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def yes_option(command: _Function) -> _Function:
+    """Add ``--yes``."""
+    return click.option("-y", "--yes", is_flag=True, help="Do it without asking.")(command)

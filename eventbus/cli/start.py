@@ -1,0 +1,149 @@
+"""What the processes that stay have in common: checks before the start, then the supervisor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from eventbus.errors import ConfigurationError, UnknownName
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+    from eventbus.bus import EventBus
+    from eventbus.settings import Settings
+    from eventbus.subscription import Subscription
+
+#: A lease is renewed at a third of its length; below this a busy machine would miss renewals.
+SHORTEST_LEASE = timedelta(seconds=3)
+
+
+def set_up(bus: EventBus, log_level: str | None = None) -> None:
+    """Take over the options that stand for settings, and begin to log."""
+    from eventbus import logs
+
+    if log_level is not None:
+        bus.settings = replace(bus.settings, log_level=log_level.upper())
+    logs.configure(bus.settings.log_level, bus.settings.log_format)
+
+
+def contradictions(bus: EventBus) -> list[str]:
+    """Settings that work each by itself and not together, one sentence each."""
+    return [*_lease_too_short(bus.settings), *_forgotten_before_retried(bus)]
+
+
+def _lease_too_short(settings: Settings) -> Iterable[str]:
+    if settings.claim_lease < SHORTEST_LEASE:
+        yield (
+            f"claim_lease={_text(settings.claim_lease)} is too short to be renewed in time; give "
+            f"at least {_text(SHORTEST_LEASE)}"
+        )
+
+
+def _forgotten_before_retried(bus: EventBus) -> Iterable[str]:
+    for handler in bus.handlers.values():
+        longest = handler.retry.longest_delay
+        if bus.settings.idempotency_ttl <= longest:
+            yield (
+                f"idempotency_ttl={_text(bus.settings.idempotency_ttl)} is not longer than the "
+                f"longest retry delay of handler {handler.name!r} ({_text(longest)}): its event "
+                f"would be forgotten before the retry; give a longer idempotency_ttl"
+            )
+
+
+def _text(duration: timedelta) -> str:
+    return f"{duration.total_seconds():g}s"
+
+
+def refuse_contradictions(bus: EventBus) -> None:
+    """Raise `ConfigurationError` where settings contradict each other."""
+    found = contradictions(bus)
+    if found:
+        raise ConfigurationError("; ".join(found))
+
+
+def chosen_subscriptions(bus: EventBus, queues: Iterable[str]) -> list[Subscription]:
+    """The subscriptions of the `queues` named, or all.
+
+    Raises
+    ------
+    UnknownName
+        A queue is not declared, or none is declared at all.
+    """
+    chosen = [bus.subscription(queue) for queue in queues] or list(bus.subscriptions.values())
+    if not chosen:
+        raise UnknownName(
+            f"{bus!r} declares no handler, so there is nothing to consume; import the modules that "
+            f"declare handlers in the module that -A names"
+        )
+    return list({subscription.queue: subscription for subscription in chosen}.values())
+
+
+def databases(bus: EventBus) -> list[Engine]:
+    """The engines of the databases that hold tables of ours: usually one.
+
+    The embedded broker may have a database of its own, which several services share.
+    """
+    engines = [bus.engine]
+    settings = bus.settings
+    if settings.embedded and settings.broker_database_url != settings.database_url:
+        from eventbus.database import make_engine
+
+        engines.append(make_engine(settings.broker_database_url))
+    return engines
+
+
+def check_database(engine: Engine) -> None:
+    """Raise `DatabaseUnavailable` or `DatabaseNotMigrated` unless the tables are there."""
+    from eventbus import database
+    from eventbus.errors import DatabaseNotMigrated
+
+    file = engine.url.database
+    if engine.dialect.name == "sqlite" and file and ":" not in file and not os.path.exists(file):
+        # Looking would create it.
+        raise DatabaseNotMigrated(
+            f"the file of {engine.url.render_as_string()} is not there; run 'eventbus db upgrade'"
+        )
+    database.check(engine)
+
+
+def upgrade_sqlite(bus: EventBus) -> None:
+    """Create or upgrade the tables in a SQLite file, which no other migration looks after."""
+    from eventbus import database
+
+    for engine in databases(bus):
+        if engine.dialect.name == "sqlite":
+            database.upgrade(engine)
+
+
+def declare(bus: EventBus) -> None:
+    """Declare the exchange, and the queues of all subscriptions.
+
+    Raises
+    ------
+    TopologyMismatch
+        A queue is there with other arguments.
+    """
+    admin = bus.broker.admin()
+    try:
+        admin.declare(bus.topology())
+    finally:
+        admin.close()
+
+
+def check_servers(bus: EventBus) -> None:
+    """Raise where a server is not there at the start; later, a process waits for it."""
+    for engine in databases(bus):
+        check_database(engine)
+    bus.broker.ping()
+
+
+def supervise(services: Mapping[str, Any]) -> NoReturn:
+    """Run `services` to their end and end the process."""
+    from eventbus.cli.root import exit_code_of
+    from eventbus.workers import supervisor
+
+    supervisor.exit_process(exit_code_of(lambda: supervisor.supervise(services)))
