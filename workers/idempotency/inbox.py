@@ -210,10 +210,9 @@ class _HandlerSession(Session):
         connection = self._connection
         assert connection is not None
         self.flush()
-        transaction = self.get_transaction()
-        if transaction is not None and transaction.nested:
+        if self.in_nested_transaction():
             self._refuse("the handler returned with a savepoint of session.begin_nested() open")
-        if transaction is None or connection.closed:
+        if not self.in_transaction() or connection.closed:
             self._refuse("the transaction was ended inside the handler")
         # The savepoint is there as long as the transaction is, and only while it is sound: on
         # PostgreSQL a COMMIT after an error that was caught would quietly roll back.
