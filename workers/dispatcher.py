@@ -23,7 +23,7 @@ from eventbus.brokers.port import Confirmation, Publisher
 from eventbus.errors import DatabaseUnavailable
 from eventbus.outbox.publication import to_publication
 from eventbus.outbox.store import OutboxStore, StoredRow
-from eventbus.outbox.transitions import Change, plan_waves, settle
+from eventbus.outbox.transitions import Change, Keep, plan_waves, settle
 from eventbus.outbox.writer import OUTBOX_CHANNEL
 
 from eventbus.backoff import Backoff
@@ -42,24 +42,33 @@ LEASE = timedelta(seconds=10)
 #: crash publish more twice.
 PIPELINE_DEPTH = 3
 
+#: Outcomes after which a row is out of the way of the later rows of its key.
+_TAKEN = (Confirmation.ROUTED, Confirmation.UNROUTED)
+
 #: How long a stop waits for the confirms of what is under way.
 DRAIN_SECONDS = 15.0
 
 
 @dataclass(slots=True)
 class Batch:
-    """Rows on their way to the broker."""
+    """Rows on their way to the broker.
+
+    Parameters
+    ----------
+    waves:
+        Positions of rows, as `plan_waves` gives them.
+    first:
+        The outcomes of the first wave.
+    stuck:
+        Keys of which an earlier row was not taken; their rows go no further.
+    """
 
     rows: list[StoredRow]
     waves: list[list[int]]
     keys: set[str]
     first: Future[list[Confirmation]]
-    confirmations: dict[int, Confirmation] = field(default_factory=dict)
-
-    @property
-    def seq_range(self) -> tuple[int, int]:
-        """First and last ``seq``; the rows between are not to be read again meanwhile."""
-        return self.rows[0].seq, self.rows[-1].seq
+    stuck: set[str] = field(default_factory=set)
+    confirmations: dict[int, Confirmation] | None = None
 
 
 class Dispatcher:
@@ -101,6 +110,7 @@ class Dispatcher:
         self._shards: frozenset[int] = frozenset()
         self._renew_at = 0.0
         self._limit = batch_size
+        self._settled = 0
         self._trouble: str | None = None
 
     # -- control ------------------------------------------------------------------------------
@@ -142,7 +152,7 @@ class Dispatcher:
             self._close(publisher)
 
     def run_once(self) -> int:
-        """Publish what is in the outbox now and return how many rows were read.
+        """Publish what is in the outbox now and return how many rows got an outcome.
 
         Raises
         ------
@@ -152,14 +162,13 @@ class Dispatcher:
         database.check(self._bus.engine)
         self._bus.broker.ping()
         publisher = self._open()
-        count = 0
         try:
             publisher.wait_ready(10.0)
-            while batch := self._cycle(publisher):
-                count += batch
+            while self._cycle(publisher):
+                pass
         finally:
             self._close(publisher)
-        return count
+        return self._settled
 
     def _open(self) -> Publisher:
         self._publisher = self._bus.broker.publisher(self._name)
@@ -180,24 +189,22 @@ class Dispatcher:
 
     # -- one cycle ----------------------------------------------------------------------------
 
-    def _cycle(self, publisher: Publisher) -> int:
-        """Read and start batches, then finish the oldest; returns how many rows were read."""
+    def _cycle(self, publisher: Publisher) -> bool:
+        """Read and start batches, then finish the oldest; whether there was anything to do."""
         if time.monotonic() >= self._renew_at:
             self._renew(publisher)
-        read = 0
         if self._broker_ready(publisher):
             while len(self._in_flight) < PIPELINE_DEPTH:
                 rows = self._read()
                 if not rows:
                     break
-                read += len(rows)
                 self._in_flight.append(self._start(publisher, rows))
                 if len(rows) < self._limit:
                     break
-        if self._in_flight:
-            self._finish(publisher)
-            return max(read, 1)
-        return read
+        if not self._in_flight:
+            return False
+        self._finish(publisher)
+        return True
 
     def _renew(self, publisher: Publisher) -> None:
         # A shard may go to another dispatcher here, so nothing of it may be under way.
@@ -214,17 +221,18 @@ class Dispatcher:
     def _read(self) -> list[StoredRow]:
         if not self._shards:
             return []
-        ranges = [batch.seq_range for batch in self._in_flight]
-        rows = self._store.next_batch(self._shards, self._limit, ranges)
-        crash_point("dispatcher.claimed")
+        in_flight = [row.seq for batch in self._in_flight for row in batch.rows]
+        rows = self._store.next_batch(self._shards, self._limit, in_flight)
+        if rows:
+            crash_point("dispatcher.claimed")
         return rows
 
     def _start(self, publisher: Publisher, rows: list[StoredRow]) -> Batch:
-        blocked = set().union(*(batch.keys for batch in self._in_flight))
-        waves = plan_waves([row.partition_key for row in rows], blocked)
+        in_flight = set().union(*(batch.keys for batch in self._in_flight))
+        waves = plan_waves([row.partition_key for row in rows], in_flight)
         keys = {row.partition_key for row in rows if row.partition_key is not None}
-        first = waves[0] if waves else []
-        batch = Batch(rows, waves, keys, self._publish(publisher, rows, first))
+        stuck = set().union(*(batch.stuck for batch in self._in_flight))
+        batch = Batch(rows, waves, keys, self._publish(publisher, rows, waves[0]), stuck)
         crash_point("dispatcher.published")
         return batch
 
@@ -236,50 +244,58 @@ class Dispatcher:
     def _finish(self, publisher: Publisher) -> None:
         """Wait for the oldest batch's outcomes and settle its rows."""
         batch = self._in_flight[0]
-        if not batch.confirmations:
-            self._collect(publisher, batch)
+        if batch.confirmations is None:
+            batch.confirmations = self._collect(publisher, batch)
             crash_point("dispatcher.confirmed")
-        changes = self._changes(batch)
+        changes = self._changes(batch.rows, batch.confirmations)
         # Only after the rows are settled is the batch forgotten: if the database is away now, its
         # outcomes are written when it is back, and nothing is published again.
         self._store.settle(self._owner, changes)
         self._in_flight.popleft()
+        self._settled += sum(not isinstance(change, Keep) for _, change in changes)
+        for later in self._in_flight:
+            later.stuck |= batch.stuck
         crash_point("dispatcher.settled")
         self._adapt(batch)
 
-    def _collect(self, publisher: Publisher, batch: Batch) -> None:
-        """Read the outcomes wave by wave; a key whose row was not taken goes no further."""
-        stuck: set[str] = set()
-        future = batch.first
+    def _collect(self, publisher: Publisher, batch: Batch) -> dict[int, Confirmation]:
+        """Publish wave after wave and read the outcomes, by position in the batch."""
+        confirmations: dict[int, Confirmation] = {}
+        future, positions = batch.first, batch.waves[0]
         for number, wave in enumerate(batch.waves):
-            positions = wave
             if number:
-                positions = [p for p in wave if batch.rows[p].partition_key not in stuck]
+                positions = [p for p in wave if batch.rows[p].partition_key not in batch.stuck]
                 if not positions:
                     continue
                 future = self._publish(publisher, batch.rows, positions)
             for position, confirmation in zip(positions, future.result(), strict=True):
-                batch.confirmations[position] = confirmation
-                if confirmation in (Confirmation.REFUSED, Confirmation.UNKNOWN):
-                    key = batch.rows[position].partition_key
-                    if key is not None:
-                        stuck.add(key)
+                confirmations[position] = confirmation
+                key = batch.rows[position].partition_key
+                if confirmation not in _TAKEN and key is not None:
+                    batch.stuck.add(key)
+        return confirmations
 
-    def _changes(self, batch: Batch) -> list[tuple[StoredRow, Change]]:
+    def _changes(
+        self, rows: Sequence[StoredRow], confirmations: dict[int, Confirmation]
+    ) -> list[tuple[StoredRow, Change]]:
         fail_unrouted = self._bus.settings.unroutable == "fail"
-        alone = len(batch.rows) == 1 and self._limit == 1
-        changes = []
-        for position, confirmation in batch.confirmations.items():
-            row = batch.rows[position]
-            change = settle(
-                confirmation, row.attempts, fail_unrouted=fail_unrouted, suspect=alone
+        alone = len(rows) == 1 and self._limit == 1
+        return [
+            (
+                rows[position],
+                settle(
+                    confirmation,
+                    rows[position].attempts,
+                    fail_unrouted=fail_unrouted,
+                    suspect=alone,
+                ),
             )
-            changes.append((row, change))
-        return changes
+            for position, confirmation in confirmations.items()
+        ]
 
     def _adapt(self, batch: Batch) -> None:
         """Search a message that kills the connection by halving; grow again when all is well."""
-        if Confirmation.UNKNOWN in batch.confirmations.values():
+        if Confirmation.UNKNOWN in (batch.confirmations or {}).values():
             self._limit = max(1, min(self._limit, len(batch.rows)) // 8)
         elif self._limit < self._batch_size:
             self._limit = min(self._batch_size, self._limit * 2)

@@ -197,9 +197,7 @@ class Worker:
 
     def _begin(self, deliveries: Sequence[Delivery]) -> None:
         """Decode, validate and claim a batch, and hand its jobs to the pool."""
-        works = open_works(
-            deliveries, self.subscriptions, self._bus.settings.max_message_bytes
-        )
+        works = open_works(deliveries, self.subscriptions, self._bus.settings.max_message_bytes)
         jobs = [job for work in works for job in work.jobs if job.outcome is None]
         claimable = [job for job in jobs if not job.handler.transactional]
         runnable = set(self._claims.claim(claimable))

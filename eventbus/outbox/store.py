@@ -7,7 +7,7 @@ ownership, so that a dispatcher that lost its lease unnoticed changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,7 +101,9 @@ class OutboxStore:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._batch = _batch_statement(engine.dialect.name)
+        self._batch = _batch_statement()
+        arrays = engine.dialect.name == "postgresql"
+        self._among = _among_array if arrays else _among_list
 
     # -- leases -------------------------------------------------------------------------------
 
@@ -139,14 +141,10 @@ class OutboxStore:
     ) -> list[str]:
         table = tables.dispatcher
         updated = connection.execute(
-            sa.update(table)
-            .where(table.c.owner == owner)
-            .values(lease_until_ms=now + lease_ms)
+            sa.update(table).where(table.c.owner == owner).values(lease_until_ms=now + lease_ms)
         )
         if not updated.rowcount:
-            connection.execute(
-                sa.insert(table).values(owner=owner, lease_until_ms=now + lease_ms)
-            )
+            connection.execute(sa.insert(table).values(owner=owner, lease_until_ms=now + lease_ms))
         connection.execute(sa.delete(table).where(table.c.lease_until_ms <= now))
         return list(connection.scalars(sa.select(table.c.owner)))
 
@@ -168,18 +166,19 @@ class OutboxStore:
         self,
         shards: Collection[int],
         limit: int,
-        in_flight: Iterable[tuple[int, int]] = (),
+        in_flight: Collection[int] = (),
     ) -> list[StoredRow]:
         """The next `limit` rows of `shards` to publish, oldest first.
 
-        Left out are rows that are held back, later rows of their keys, and the ranges of ``seq``
-        (first and last) of the batches that are `in_flight`: those rows are still in the table.
+        Left out are rows that are held back, later rows of their keys, and the ``seq`` of rows
+        `in_flight`, which are still in the table. These exactly, not a range: a row between them
+        that is not in flight must not be overtaken by a later one of its key.
         """
         statement = self._batch.limit(limit)
         if len(shards) < SHARDS:
             statement = statement.where(_outbox.shard.in_(sorted(shards)))
-        for first, last in in_flight:
-            statement = statement.where(sa.not_(_outbox.seq.between(first, last)))
+        if in_flight:
+            statement = statement.where(sa.not_(self._among(_outbox.seq, in_flight)))
         with reading(self._engine) as connection:
             return [StoredRow(*row) for row in connection.execute(statement)]
 
@@ -213,9 +212,37 @@ class OutboxStore:
         with writing(self._engine) as connection:
             for sequences, flag in ((routed, True), (unrouted, False)):
                 if sequences:
-                    _move_to_log(connection, owner, sequences, flag)
+                    self._move_to_log(connection, owner, sequences, flag)
             for row, change in others:
                 connection.execute(_parking(owner, row, change))
+
+    def _move_to_log(
+        self, connection: Connection, owner: str, sequences: Sequence[int], routed: bool
+    ) -> None:
+        """Move rows to the event log; one that is logged already is only removed, never an error.
+
+        A restored backup can number rows like old ones; refusing them would publish them for ever.
+        """
+        chosen = (self._among(_outbox.seq, sequences), _owned(owner))
+        moved = [_outbox[name] for name in _MOVED_COLUMNS]
+        extra = (now_ms(), sa.literal(routed))
+        dialect = connection.dialect.name
+        if dialect == "postgresql":
+            deleted = sa.delete(tables.outbox).where(*chosen).returning(*moved).cte("moved")
+            selected = sa.select(*(deleted.c[name] for name in _MOVED_COLUMNS), *extra)
+            connection.execute(
+                postgresql.insert(tables.event_log)
+                .from_select(_LOG_COLUMNS, selected)
+                .on_conflict_do_nothing()
+            )
+            return
+        selected = sa.select(*moved, *extra).where(*chosen)
+        if dialect == "sqlite":
+            insert: Any = sqlite.insert(tables.event_log).prefix_with("OR IGNORE")
+        else:
+            insert = mysql.insert(tables.event_log).prefix_with("IGNORE")
+        connection.execute(insert.from_select(_LOG_COLUMNS, selected))
+        connection.execute(sa.delete(tables.outbox).where(*chosen))
 
     def stats(self) -> OutboxStats:
         """Count what is there."""
@@ -273,7 +300,11 @@ class OutboxStore:
         """The oldest unrouted events called `name`."""
         statement = (
             sa.select(
-                _log.seq, _log.name, _log.partition_key, _log.attributes, _log.body,
+                _log.seq,
+                _log.name,
+                _log.partition_key,
+                _log.attributes,
+                _log.body,
                 _log.created_at_ms,
             )
             .where(~_log.routed, _log.name == name)
@@ -300,7 +331,17 @@ class OutboxStore:
         return len(found)
 
 
-def _batch_statement(dialect: str) -> Any:
+def _among_array(column: Any, sequences: Collection[int]) -> Any:
+    """One parameter for all: the statement's text, and so its plan and caches, stay the same."""
+    array = sa.bindparam(None, list(sequences), postgresql.ARRAY(sa.BigInteger), unique=True)
+    return column == sa.any_(array)
+
+
+def _among_list(column: Any, sequences: Collection[int]) -> Any:
+    return column.in_(list(sequences))
+
+
+def _batch_statement() -> Any:
     held = tables.outbox.alias("held")
     now = now_ms()
     held_back = (
@@ -335,35 +376,6 @@ def _batch_statement(dialect: str) -> Any:
 
 def _owned(owner: str) -> Any:
     return _outbox.shard.in_(sa.select(_shard.shard).where(_shard.owner == owner))
-
-
-def _move_to_log(
-    connection: Connection, owner: str, sequences: Sequence[int], routed: bool
-) -> None:
-    """Move rows to the event log; one that is logged already is only removed, never an error.
-
-    A restored backup can number rows like old ones; refusing them would publish them for ever.
-    """
-    chosen = (_outbox.seq.in_(sequences), _owned(owner))
-    moved = [_outbox[name] for name in _MOVED_COLUMNS]
-    extra = (now_ms(), sa.literal(routed))
-    dialect = connection.dialect.name
-    if dialect == "postgresql":
-        deleted = sa.delete(tables.outbox).where(*chosen).returning(*moved).cte("moved")
-        selected = sa.select(*(deleted.c[name] for name in _MOVED_COLUMNS), *extra)
-        connection.execute(
-            postgresql.insert(tables.event_log)
-            .from_select(_LOG_COLUMNS, selected)
-            .on_conflict_do_nothing()
-        )
-        return
-    selected = sa.select(*moved, *extra).where(*chosen)
-    if dialect == "sqlite":
-        insert: Any = sqlite.insert(tables.event_log).prefix_with("OR IGNORE")
-    else:
-        insert = mysql.insert(tables.event_log).prefix_with("IGNORE")
-    connection.execute(insert.from_select(_LOG_COLUMNS, selected))
-    connection.execute(sa.delete(tables.outbox).where(*chosen))
 
 
 def _parking(owner: str, row: StoredRow, change: Hold | Fail) -> Any:

@@ -126,26 +126,26 @@ def plan_shards(shards: Mapping[int, ShardState], owner: str, alive: Collection[
     return ShardPlan(keep=keep, take=take, release=frozenset(mine[share:]))
 
 
-def plan_waves(keys: Sequence[str | None], blocked: Collection[str]) -> list[list[int]]:
-    """Positions of a batch's rows in the order to publish them.
+def plan_waves(keys: Sequence[str | None], in_flight: Collection[str]) -> list[list[int]]:
+    """Positions of a batch's rows in the order to publish them, a list for each wave.
 
     Rows of one wave may be in flight together: no key occurs twice in it, as a refusal of the
-    first would let the second overtake it. A row whose key is in `blocked` is in no wave.
+    first would let the second overtake it. The first wave may be published at once; it has no key
+    that is `in_flight` in an earlier batch. Each later wave waits for the one before it, and for
+    the earlier batches.
 
     Example::
 
-        plan_waves(["a", "b", "a", None], blocked={"b"}) == [[0, 3], [2]]
+        plan_waves(["a", "b", "a", None], in_flight={"b"}) == [[0, 3], [1, 2]]
     """
-    waves: list[list[int]] = []
-    depth: dict[str, int] = {}
+    waves: list[list[int]] = [[]]
+    depth = dict.fromkeys(in_flight, 1)
     for position, key in enumerate(keys):
         wave = 0
         if key is not None:
-            if key in blocked:
-                continue
             wave = depth.get(key, 0)
             depth[key] = wave + 1
-        if wave == len(waves):
+        while wave >= len(waves):
             waves.append([])
         waves[wave].append(position)
     return waves

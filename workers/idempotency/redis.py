@@ -251,8 +251,8 @@ _REASONS = {
     "READONLY": "is a read-only replica; redis_url must address the primary",
     "MISCONF": "refuses writes because it cannot save to its disk",
     "LOADING": "is still loading its data",
-    "NOAUTH": "wants a password; put it into redis_url",
-    "WRONGPASS": "refuses the user or password of redis_url",
+    "NOAUTH": "wants another user or password than redis_url has",
+    "WRONGPASS": "wants another user or password than redis_url has",
     "NOPERM": "does not permit the user of redis_url to run our commands",
     "NOREPLICAS": "refuses writes because too few replicas are connected",
     "MASTERDOWN": "is a replica that has lost its primary",
@@ -279,6 +279,7 @@ _CODES: dict[type[failures.RedisError], str] = {
     failures.OutOfMemoryError: "OOM",
     failures.ReadOnlyError: "READONLY",
     failures.BusyLoadingError: "LOADING",
+    failures.MasterDownError: "MASTERDOWN",
     failures.NoPermissionError: "NOPERM",
     failures.AuthenticationError: "WRONGPASS",
     failures.AuthenticationWrongNumberOfArgsError: "WRONGPASS",
@@ -287,7 +288,7 @@ _CODES: dict[type[failures.RedisError], str] = {
 
 def _client(url: str, timeout_seconds: float) -> redis.Redis:
     try:
-        return redis.Redis.from_url(
+        client = redis.Redis.from_url(
             url,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
@@ -297,6 +298,9 @@ def _client(url: str, timeout_seconds: float) -> redis.Redis:
         )
     except (ValueError, TypeError) as error:
         raise ConfigurationError(f"redis_url={mask(url)!r}: {error}") from None
+    # An option in a URL that is shared with others must not change how we read the answers.
+    client.connection_pool.connection_kwargs["decode_responses"] = False
+    return client
 
 
 def _mine(word: bytes) -> Claim:

@@ -21,7 +21,7 @@ from eventbus.database import explain
 from eventbus.errors import DatabaseUnavailable, IdempotencyStoreUnavailable
 
 from . import transitions
-from .contention import retrying
+from .contention import ATTEMPTS, retrying
 from .names import bounded, handler_name
 from .port import Claim, Key
 from .statements import RowId, statements_for
@@ -117,30 +117,47 @@ class SqlStore:
     def _apply(
         self, keys: Sequence[Key], step: _Step[Answer], *, expect_new: bool = False
     ) -> list[Answer]:
+        if not keys:
+            return []
         ids = [self._id(key) for key in keys]
-
-        def once() -> list[Answer]:
-            with self._writing() as connection:
-                # Before the locks: a clock read early only makes the leases of others seem longer.
-                now = self._statements.now(connection)
-                fresh: dict[RowId, Record] = {}
-                for row_id, key in zip(ids, keys, strict=True):
-                    if row_id not in fresh and (new := step(None, key, now)[0]) is not None:
-                        fresh[row_id] = new
-                before = {} if expect_new else self._statements.lock(connection, ids)
-                # A row that is not there cannot be locked: put it there, then see whose it is.
-                absent = {row_id: new for row_id, new in fresh.items() if row_id not in before}
-                self._statements.insert_if_absent(connection, absent)
-                before |= self._statements.lock(connection, absent)
-                after, answers = dict(before), []
-                for row_id, key in zip(ids, keys, strict=True):
-                    record, answer = step(after.get(row_id), key, now)
-                    answers.append(answer)
-                    _put(after, row_id, record)
-                self._write(connection, before, after)
+        insert_first = expect_new
+        for _ in range(ATTEMPTS):
+            answers = retrying(lambda: self._once(ids, keys, step, insert_first))
+            if answers is not None:
                 return answers
+            insert_first = True
+        raise IdempotencyStoreUnavailable(
+            f"idempotency store: rows of {keys[0].handler!r} vanish as fast as they are written"
+        )
 
-        return retrying(once) if keys else []
+    def _once(
+        self, ids: list[RowId], keys: Sequence[Key], step: _Step[Answer], insert_first: bool
+    ) -> list[Answer] | None:
+        """Apply `step` in one transaction; None where a row that it needs is not there to lock.
+
+        Inserting comes before locking, never between: whoever waits for an insert while it holds
+        locks can deadlock with one that does the same.
+        """
+        with self._writing() as connection:
+            # Before the locks: a clock read early only makes the leases of others seem longer.
+            now = self._statements.now(connection)
+            fresh: dict[RowId, Record] = {}
+            for row_id, key in zip(ids, keys, strict=True):
+                if row_id not in fresh and (new := step(None, key, now)[0]) is not None:
+                    fresh[row_id] = new
+            if insert_first:
+                self._statements.insert_if_absent(connection, fresh)
+            before = self._statements.lock(connection, ids)
+            if not fresh.keys() <= before.keys():
+                # Never inserted, or deleted by another worker between our two statements.
+                return None
+            after, answers = dict(before), []
+            for row_id, key in zip(ids, keys, strict=True):
+                record, answer = step(after.get(row_id), key, now)
+                answers.append(answer)
+                _put(after, row_id, record)
+            self._write(connection, before, after)
+            return answers
 
     def _write(
         self, connection: Connection, before: dict[RowId, Record], after: dict[RowId, Record]
