@@ -24,6 +24,10 @@ logger = logging.getLogger("eventbus.supervisor")
 #: What services get to give their messages back after `Service.stop_now`.
 GRACE_SECONDS = 5.0
 
+#: Two signals closer than this are one: `timeout` and some shells send theirs to the process and
+#: then to its group, which it is in.
+SAME_SIGNAL_SECONDS = 0.2
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -80,6 +84,7 @@ class _Supervisor:
         self._happened: queue.SimpleQueue[signal.Signals | str] = queue.SimpleQueue()
         self._error: BaseException | None = None
         self._signals = 0
+        self._last_signal = -SAME_SIGNAL_SECONDS
 
     def run(self) -> int:
         with self._receiving_signals():
@@ -105,7 +110,10 @@ class _Supervisor:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._happened.put(signal.Signals(number))
+        now = time.monotonic()
+        if now - self._last_signal >= SAME_SIGNAL_SECONDS:
+            self._happened.put(signal.Signals(number))
+        self._last_signal = now
 
     def _serve(self, name: str, service: Service) -> None:
         try:

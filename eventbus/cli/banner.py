@@ -1,4 +1,4 @@
-"""What a process says of itself at its start: where it is connected, what it does, what is unsafe."""
+"""What a process says of itself at its start: servers, queues, and what is unsafe."""
 
 from __future__ import annotations
 
@@ -59,10 +59,7 @@ def show_banner(
 
 def servers(settings: Settings) -> dict[str, str]:
     """The servers that `settings` name, without passwords."""
-    if settings.redis_url:
-        idempotency = mask(settings.redis_url)
-    else:
-        idempotency = "in the database"
+    idempotency = mask(settings.redis_url) if settings.redis_url else "in the database"
     if not settings.embedded:
         broker = mask(str(settings.broker_url))
     elif settings.broker_url is None or settings.broker_url == settings.database_url:

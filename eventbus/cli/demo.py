@@ -1,5 +1,5 @@
 """``eventbus demo``: the sample shop, which brings its own command."""
 
-from eventbus.sample_app.demo.__main__ import command
+from eventbus.sample_app.demo import command
 
 __all__ = ["command"]

@@ -30,7 +30,9 @@ COMMANDS = (
     "worker",
     "db",
     "outbox",
+    "dlq",
     "events",
+    "doctor",
     "demo",
 )
 

@@ -103,7 +103,7 @@ def print_records(
     notes: Sequence[str | None],
     empty: str = "nothing to show",
 ) -> None:
-    """Print `rows` with a long text each: below its row in a terminal, else as last column `note`."""
+    """Print `rows`, each with a long text: below it in a terminal, else as last column `note`."""
     if not sys.stdout.isatty():
         full = [(*row, text) for row, text in zip(rows, notes, strict=True)]
         print_table([*columns, Column(note)], full, empty=empty)
