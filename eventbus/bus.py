@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import weakref
 from collections.abc import Callable, Iterable
@@ -209,6 +210,12 @@ class EventBus:
             @bus.handler("order.paid", queue="billing")
             def charge(event: OrderPaid, context: Context) -> None: ...
         """
+        if len(patterns) == 1 and inspect.isroutine(patterns[0]):
+            # Written without parentheses, the decorator would return and declare nothing.
+            raise DeclarationError(
+                f"handler {patterns[0].__name__!r} has no routing key; write "
+                f"@bus.handler('order.paid', queue=...)"
+            )
         namespace = dict(sys._getframe(1).f_locals)
 
         def declare(function: _Function) -> _Function:

@@ -10,6 +10,7 @@ are mirrored into AMQP properties for people and tools that look at the queue.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -22,8 +23,9 @@ PREFIX = "cloudEvents_"
 _PREFIXES = (PREFIX, "cloudEvents:", "ce-")
 CONTENT_TYPE = "application/json"
 
-#: Longer than any id in use; what is longer would not fit the idempotency tables.
-ID_MAX_LENGTH = 255
+#: Bytes of an id, a source or a type: more would not fit the idempotency tables, nor the AMQP
+#: properties that mirror them (short strings, AMQP 0-9-1 §4.2.5.3) when the event causes others.
+ID_MAX_BYTES = 255
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -121,6 +123,7 @@ def read_envelope(message: Message) -> Envelope:
     """
     headers = message.headers
     get = headers.get
+    found: dict[str, Any]
     if PREFIX + "id" in headers:
         found = {
             "specversion": get("cloudEvents_specversion"),
@@ -138,12 +141,12 @@ def read_envelope(message: Message) -> Envelope:
         found = _attributes_of(headers)
     if not found.get("id"):
         raise UndecodableMessage(
-            "no CloudEvents attributes in the headers: cloudEvents_id is missing; the message comes "
-            "from a foreign producer"
+            "no CloudEvents attributes in the headers: cloudEvents_id is missing or empty; the "
+            "message comes from a foreign producer"
         )
     for name, value in found.items():
-        if value is not None and type(value) is not str:
-            raise UndecodableMessage(f"CloudEvents attribute {name!r} is not a string")
+        if value is not None:
+            _check_text(name, value)
     if found.get("specversion") != "1.0":
         raise UndecodableMessage(
             f"CloudEvents specversion {_shown(found.get('specversion'))} is not supported; 1.0 is"
@@ -151,9 +154,11 @@ def read_envelope(message: Message) -> Envelope:
     for name in ("id", "source", "type"):
         if not found.get(name):
             raise UndecodableMessage(f"CloudEvents attribute {name!r} is missing or empty")
-        if len(found[name]) > ID_MAX_LENGTH:
+    for name in ("id", "source", "type", "correlationid"):
+        value = found.get(name) or ""
+        if len(value) * 4 > ID_MAX_BYTES and len(value.encode()) > ID_MAX_BYTES:
             raise UndecodableMessage(
-                f"CloudEvents attribute {name!r} has more than {ID_MAX_LENGTH} characters"
+                f"CloudEvents attribute {name!r} has more than {ID_MAX_BYTES} bytes"
             )
     return Envelope(
         found["id"],
@@ -166,6 +171,20 @@ def read_envelope(message: Message) -> Envelope:
         found.get("partitionkey"),
         found.get("traceparent"),
     )
+
+
+def _check_text(name: str, value: object) -> None:
+    """Refuse what is no text, or text that neither UTF-8 nor PostgreSQL can hold."""
+    if not isinstance(value, str):
+        raise UndecodableMessage(f"CloudEvents attribute {_shown(name)} is not a string")
+    try:
+        storable = value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        storable = False
+    if not storable or "\0" in value:
+        raise UndecodableMessage(
+            f"CloudEvents attribute {_shown(name)} contains NUL or a lone surrogate"
+        )
 
 
 def _attributes_of(headers: dict[str, Any]) -> dict[str, Any]:
@@ -235,10 +254,11 @@ def _is_json(content_type: str | None) -> bool:
         return False
     media_type, _, parameters = content_type.partition(";")
     media_type = media_type.strip().lower()
-    if "charset" in parameters.lower() and "utf-8" not in parameters.lower():
+    if "charset" in parameters.lower() and not re.search(r"(?i)\butf-?8\b", parameters):
         return False
     return media_type == CONTENT_TYPE or (
-        media_type.startswith("application/") and media_type.endswith("+json")
+        media_type.startswith("application/")
+        and media_type.endswith("+json")
         and media_type != "application/cloudevents+json"
     )
 

@@ -18,7 +18,9 @@ def check_pattern(pattern: object) -> str:
         not a whole word.
     """
     if not isinstance(pattern, str):
-        raise DeclarationError(f"a routing-key pattern is a string such as 'order.*', not {pattern!r}")
+        raise DeclarationError(
+            f"a routing-key pattern is a string such as 'order.*', not {pattern!r}"
+        )
     shown = pattern if len(pattern) <= 80 else pattern[:77] + "..."
     words = pattern.split(".")
     problem = None
@@ -44,7 +46,8 @@ def matches(pattern: str, routing_key: str) -> bool:
     explode.
     """
     words = pattern.split(".")
-    keys = routing_key.split(".")
+    # An empty routing key has no word at all, so that '*' does not match it.
+    keys = routing_key.split(".") if routing_key else []
     word = key = 0
     hash_word = hash_key = -1
     while key < len(keys):

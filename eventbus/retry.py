@@ -55,7 +55,7 @@ class Retry:
     _random: Callable[[], float] = field(default=random.random, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_attempts, int) or not 1 <= self.max_attempts <= 1000:
+        if type(self.max_attempts) is not int or not 1 <= self.max_attempts <= 1000:
             raise DeclarationError(f"Retry max_attempts={self.max_attempts!r}: use 1 to 1000")
         if self.backoff not in BACKOFFS:
             raise DeclarationError(
@@ -65,17 +65,32 @@ class Retry:
             value = getattr(self, name)
             if not isinstance(value, timedelta) or not timedelta(0) <= value <= _LONGEST:
                 raise DeclarationError(f"Retry {name}={value!r}: use a timedelta of up to 30 days")
-        if not 0 <= self.jitter <= 1:
-            raise DeclarationError(f"Retry jitter={self.jitter!r}: use 0 to 1")
-        if not 1 <= self.factor <= 100:
-            raise DeclarationError(f"Retry factor={self.factor!r}: use 1 to 100")
+        self._check_number("jitter", 0, 1)
+        self._check_number("factor", 1, 100)
+        self._check_errors("retry_on")
+        self._check_errors("give_up_on")
+
+    def _check_number(self, name: str, least: int, most: int) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, (int, float)) or not least <= value <= most:
+            raise DeclarationError(f"Retry {name}={value!r}: use {least} to {most}")
+
+    def _check_errors(self, name: str) -> None:
+        # Found here and not by the first failure, in a worker.
+        value = getattr(self, name)
+        if not isinstance(value, Sequence) or not all(
+            isinstance(item, type) and issubclass(item, BaseException) for item in value
+        ):
+            raise DeclarationError(f"Retry {name}={value!r}: use a tuple of exception classes")
 
     def next(self, attempt: int, error: BaseException) -> Outcome:
         """What happens after `attempt` (1 for the first) failed with `error`."""
         if isinstance(error, tuple(self.give_up_on)) or not isinstance(error, tuple(self.retry_on)):
             return DeadLetter(f"gave up at once on {describe(error)}")
         if attempt >= self.max_attempts:
-            return DeadLetter(f"failed {attempt} of {self.max_attempts} attempts: {describe(error)}")
+            return DeadLetter(
+                f"failed {attempt} of {self.max_attempts} attempts: {describe(error)}"
+            )
         planned = self.planned_delay(attempt)
         return RetryAfter(planned * (1 - self.jitter * self._random()))
 

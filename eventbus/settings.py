@@ -20,12 +20,16 @@ DEFAULT_DATABASE_URL = "sqlite:///eventbus.db"
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?\s*", re.ASCII)
+#: Between two addresses, and not a ';' inside a password.
+_ADDRESSES = re.compile(r";(?=[a-zA-Z][a-zA-Z0-9+.-]*://)")
+_NO_PORT = re.compile(r"^([^:/?#\[\]]*|\[[^\]]*\]):(?!\d{1,5}(?:[/?#,;]|$))[^/]+")
+_SECRET_OPTION = re.compile(r"(?i)\b([\w-]*(?:pass(?:word|wd)?|secret|token)[\w-]*)=[^&#]*")
 _AMQP_SCHEMES = ("amqp", "amqps")
 _REDIS_SCHEMES = ("redis", "rediss", "unix")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Settings:
     """The settings of one bus, checked.
 
@@ -98,6 +102,13 @@ class Settings:
                 values[name] = _checked(check, environment[variable], variable)
         return cls(**values)
 
+    def __repr__(self) -> str:
+        shown = []
+        for item in fields(self):
+            value = getattr(self, item.name)
+            shown.append(f"{item.name}={(mask(value) if isinstance(value, str) else value)!r}")
+        return f"Settings({', '.join(shown)})"
+
     @property
     def embedded(self) -> bool:
         """Whether the broker is the embedded one."""
@@ -130,7 +141,7 @@ def mask(url: str) -> str:
     Works on text, not on a parsed URL: a URL that cannot be parsed must not leak either. The
     password may itself contain ``@`` and ``/``; all up to the last ``@`` of an address is taken.
     """
-    return ";".join(_mask_one(part) for part in url.split(";"))
+    return ";".join(_mask_one(part) for part in _ADDRESSES.split(url))
 
 
 def _mask_one(url: str) -> str:
@@ -141,8 +152,10 @@ def _mask_one(url: str) -> str:
     if at:
         user, colon, _ = login.partition(":")
         rest = f"{user}{':***' if colon else ''}@{address}"
-    query_masked = re.sub(r"(?i)\b(pass(?:word|wd)?|secret|token)=[^&#]*", r"\1=***", rest)
-    return f"{scheme}{separator}{query_masked}" if separator else query_masked
+    else:
+        # What stands where a port would be is a password whose '@' was forgotten.
+        rest = _NO_PORT.sub(r"\1:***", rest)
+    return scheme + separator + _SECRET_OPTION.sub(r"\1=***", rest)
 
 
 def parse_duration(value: Any) -> timedelta:
@@ -185,7 +198,9 @@ def _checked(check: Callable[[Any], Any], value: Any, source: str) -> Any:
 
 
 def _database_url(value: Any) -> str:
-    text = str(value)
+    # The text of a SQLAlchemy URL has lost the password.
+    render = getattr(value, "render_as_string", None)
+    text = render(hide_password=False) if render is not None else str(value)
     scheme, separator, rest = text.partition("://")
     dialect = scheme.split("+")[0]
     if not separator or dialect not in ("postgresql", "mysql", "mariadb", "sqlite"):
@@ -193,7 +208,9 @@ def _database_url(value: Any) -> str:
             "expected a database URL such as 'postgresql+psycopg://user@host/shop', "
             "'mysql+pymysql://user@host/shop' or 'sqlite:///shop.db'"
         )
-    if dialect == "sqlite" and rest.split("?")[0] in ("", "/", "/:memory:"):
+    if dialect == "sqlite" and (
+        rest.split("?")[0] in ("", "/", "/:memory:") or ":memory:" in rest or "mode=memory" in rest
+    ):
         raise ValueError(
             "an in-memory SQLite database is seen by one connection only; use a file, "
             "such as 'sqlite:///eventbus.db'"
@@ -206,6 +223,8 @@ def _database_url(value: Any) -> str:
 def _broker_url(value: Any) -> str:
     text = str(value)
     if not is_amqp(text):
+        if hasattr(value, "render_as_string"):
+            return _database_url(value)
         scheme = text.partition("://")[0]
         if scheme.split("+")[0] not in ("postgresql", "mysql", "mariadb", "sqlite"):
             raise ValueError(
@@ -213,9 +232,16 @@ def _broker_url(value: Any) -> str:
                 "separated by ';', or a database URL for the embedded broker"
             )
         return _database_url(text)
-    for part in text.split(";"):
+    for part in _ADDRESSES.split(text):
         if not is_amqp(part):
-            raise ValueError(f"each host needs a full URL; {mask(part)!r} has no amqp:// or amqps://")
+            raise ValueError(
+                f"each host needs a full URL; {mask(part)!r} has no amqp:// or amqps://"
+            )
+        if ";" in part:
+            raise ValueError(
+                "each of several hosts, separated by ';', needs a full URL with amqp:// or "
+                "amqps://; in a password write '%3B' for ';'"
+            )
         _check_address(part, "@" in part)
     return text
 
@@ -233,17 +259,19 @@ def _redis_url(value: Any) -> str:
 def _check_address(url: str, has_login: bool) -> None:
     """Refuse an address whose parts cannot be told apart; urlsplit alone would misread it."""
     rest = url.partition("://")[2]
-    if has_login and rest.split("/", 1)[0].count("@") != 1:
+    authority = re.split(r"[/?#;]", rest, maxsplit=1)[0]
+    if has_login and authority.count("@") != 1:
         raise ValueError(
-            "the user or password contains '@' or '/'; write them as '%40' and '%2F' in a URL"
+            "the user or password contains '@', '/', '?', '#' or ';'; write them as '%40', '%2F', "
+            "'%3F', '%23' and '%3B' in a URL"
         )
+    # No text of urlsplit's own: it would show what stands in the place of the port.
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ValueError(f"is not a URL: {error}") from None
+        port = urlsplit(url).port
+    except ValueError:
+        port = 0
     if port == 0:
-        raise ValueError("is not a URL: Port out of range 1-65535")
+        raise ValueError("the port is not a number from 1 to 65535, or the host has odd brackets")
 
 
 def _one_of(*allowed: str, upper: bool = False) -> Callable[[Any], str]:

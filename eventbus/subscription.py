@@ -6,6 +6,7 @@ event that comes to the queue runs every handler of the queue whose pattern matc
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 import typing
@@ -150,7 +151,7 @@ def make_handler(
     """
     if not callable(function):
         raise DeclarationError(f"a handler is a function, not {function!r}")
-    label = name or getattr(function, "__name__", type(function).__name__)
+    label = str(name or getattr(function, "__name__", type(function).__name__))
     _check_handler_name(label)
     if not patterns:
         raise DeclarationError(
@@ -165,7 +166,9 @@ def make_handler(
                 f"handler {label!r} is bound to {pattern!r} but takes "
                 f"{' or '.join(sorted(events))}, which it does not match"
             )
-    if transactional and inspect.iscoroutinefunction(function):
+    _check_not_generator(function, label)
+    is_coroutine = inspect.iscoroutinefunction(_called(function))
+    if transactional and is_coroutine:
         raise DeclarationError(
             f"handler {label!r} is a coroutine and transactional; context.session is a plain "
             f"Session, so make it a plain function"
@@ -178,8 +181,23 @@ def make_handler(
         retry,
         transactional,
         len(parameters) == 2,
-        inspect.iscoroutinefunction(function),
+        is_coroutine,
     )
+
+
+def _called(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function whose body runs: that inside a partial, or the ``__call__`` of an object."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function if inspect.isroutine(function) else type(function).__call__
+
+
+def _check_not_generator(function: Callable[..., Any], handler: str) -> None:
+    called = _called(function)
+    if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
+        raise DeclarationError(
+            f"handler {handler!r} contains 'yield', so that a call would run none of it"
+        )
 
 
 def _check_handler_name(name: str) -> None:
@@ -226,15 +244,14 @@ def _event_classes(
 ) -> dict[str, type[Event]]:
     if parameter.annotation is parameter.empty:
         return {}
-    target = function if inspect.isroutine(function) else type(function).__call__
     try:
-        hints = typing.get_type_hints(target, localns=namespace)
+        hints = typing.get_type_hints(_called(function), localns=namespace)
     except NameError as error:
         raise DeclarationError(
             f"handler {handler!r}: an annotation names {error.name!r}, which is not defined where "
             f"the handler is declared; import it outside 'if TYPE_CHECKING'"
         ) from None
-    annotation = hints[parameter.name]
+    annotation = hints.get(parameter.name, Any)
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         classes = typing.get_args(annotation)
     else:
@@ -244,7 +261,7 @@ def _event_classes(
     for cls in classes:
         if not (isinstance(cls, type) and issubclass(cls, Event) and cls.__event_name__):
             raise DeclarationError(
-                f"handler {handler!r}: parameter {parameter.name!r} is annotated with {cls!r}, which "
-                f"is not an event with a name"
+                f"handler {handler!r}: parameter {parameter.name!r} is annotated with {cls!r}, "
+                f"which is not an event with a name"
             )
     return {cls.__event_name__: cls for cls in classes}
