@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 logger = logging.getLogger("eventbus.supervisor")
 
@@ -63,7 +63,7 @@ def supervise(services: Mapping[str, Service]) -> int:
     return _Supervisor(services).run()
 
 
-def exit_process(code: int) -> None:
+def exit_process(code: int) -> NoReturn:
     """End this process now with `code`.
 
     A handler that ignores the stop still runs on its thread, and Python would wait for it.

@@ -86,9 +86,11 @@ def examine(bus: EventBus, *, has_application: bool) -> Iterator[Finding]:
 
 
 def _application(bus: EventBus) -> Finding:
-    counts = {"events": bus.events, "handlers": bus.handlers, "queues": bus.subscriptions}
-    shown = ", ".join(f"{name}: {len(found)}" for name, found in counts.items())
-    return Finding("application", OK, f"service {bus.service}; {shown}")
+    counts = (
+        f"events: {len(bus.events)}, handlers: {len(bus.handlers)}, "
+        f"queues: {len(bus.subscriptions)}"
+    )
+    return Finding("application", OK, f"service {bus.service}; {counts}")
 
 
 def _settings(bus: EventBus) -> Iterator[Finding]:

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from eventbus.settings import parse_duration
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:  # not generic in click 8.1
+    _ParamType = click.ParamType
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -19,7 +24,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 POOLS = ("threads", "solo")
 
 
-class Number(click.ParamType):
+class Number(_ParamType):
     """A whole number from `lowest` to `highest`."""
 
     name = "number"
@@ -43,7 +48,7 @@ class Number(click.ParamType):
         return number
 
 
-class Duration(click.ParamType):
+class Duration(_ParamType):
     """A length of time such as ``500ms``, ``30s`` or ``5m``, from `shortest` to `longest`."""
 
     name = "duration"
@@ -67,7 +72,7 @@ class Duration(click.ParamType):
         return duration
 
 
-class Pool(click.ParamType):
+class Pool(_ParamType):
     """How a worker runs its handlers."""
 
     name = "pool"
@@ -81,7 +86,7 @@ class Pool(click.ParamType):
         return name
 
 
-class Name(click.ParamType):
+class Name(_ParamType):
     """A name that goes into logs and to the servers: short, printable, no white space."""
 
     name = "name"
