@@ -45,7 +45,7 @@ RETEST_SECONDS = 300.0
 #: Seconds between two rounds of NOTIFY of one process: many commits become one.
 COALESCE_SECONDS = 0.002
 #: Seconds that a process which ends waits for its last notification to leave.
-EXIT_SECONDS = 0.3
+EXIT_SECONDS = 1.0
 
 _CHANNEL = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
 
