@@ -13,6 +13,7 @@ import amqp.basic_message
 import amqp.exceptions
 import amqp.spec
 import kombu
+import kombu.exceptions
 from amqp.exceptions import MessageNacked, UnexpectedFrame
 
 from eventbus.brokers.port import QueueStats
@@ -23,13 +24,15 @@ from eventbus.brokers.rabbitmq.connection import client_properties
 from eventbus.brokers.rabbitmq.forwarding import copy_of
 from eventbus.errors import (
     BrokerUnavailable,
-    ConfigurationError,
     EventBusError,
     TopologyMismatch,
     UnknownName,
 )
 from eventbus.message import Message
 from eventbus.topology import Binding, Exchange, Queue, Topology
+
+#: What kombu and py-amqp raise when there is no connection, or none any more.
+_CONNECTION_ERRORS = (OSError, amqp.exceptions.ConnectionError, kombu.exceptions.OperationalError)
 
 #: kombu is annotated in part only.
 _kombu: Any = kombu
@@ -235,11 +238,19 @@ class RabbitMQAdmin:
         with self._channel(name) as channel:
             return action(channel, *arguments)
 
+    def _open_channel(self) -> Any:
+        try:
+            return self._connection.channel()
+        except _CONNECTION_ERRORS:
+            # It broke while nobody used it; kombu connects again when it is told that it did.
+            self._connection.collect()
+            return self._connection.channel()
+
     @contextlib.contextmanager
     def _channel(self, name: str) -> Iterator[Any]:
         """A channel for one operation on `name`; its errors become ours."""
         try:
-            channel = self._connection.channel()
+            channel = self._open_channel()
             try:
                 yield channel
             finally:
@@ -249,13 +260,11 @@ class RabbitMQAdmin:
             raise UnknownName(f"no queue or exchange {name!r} exists on the broker") from None
         except amqp.exceptions.PreconditionFailed as error:
             raise TopologyMismatch(_difference(error.reply_text)) from None
-        except amqp.exceptions.ConnectionError as error:
+        except _CONNECTION_ERRORS as error:
             raise BrokerUnavailable(explain(error, self._address)) from None
         except amqp.exceptions.AMQPError as error:
             reason = error.reply_text
             raise EventBusError(f"the broker refuses this for {name!r}: {reason}") from None
-        except OSError as error:
-            raise BrokerUnavailable(explain(error, self._address)) from None
 
 
 def _connect(addresses: Sequence[Address]) -> tuple[Address, Any]:
@@ -263,16 +272,22 @@ def _connect(addresses: Sequence[Address]) -> tuple[Address, Any]:
     for address in addresses:
         connection = _connection(address)
         try:
-            connection.connect()
-        except (OSError, amqp.exceptions.AMQPError) as error:
-            reasons.append(explain(error, address))
+            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+        except (*_CONNECTION_ERRORS, amqp.exceptions.AMQPError) as error:
+            reasons.append(_why_not(error, address))
             with contextlib.suppress(Exception):
                 connection.release()
-        except ConfigurationError:
-            raise
         else:
             return address, connection
     raise unavailable(reasons)
+
+
+def _why_not(error: Exception, address: Address) -> str:
+    reason = explain(error, address)
+    if not address.tls and "connection to" in reason and "broke" in reason:
+        # A port that hangs up on AMQP's first bytes speaks something else.
+        return f"{reason}; is it a TLS port (amqps://)?"
+    return reason
 
 
 def _connection(address: Address) -> Any:

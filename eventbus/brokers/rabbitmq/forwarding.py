@@ -16,6 +16,7 @@ from eventbus.brokers.rabbitmq.codec import (
     ROUTING_KEY_HEADER,
     Unencodable,
     encode_properties,
+    encode_table,
 )
 from eventbus.brokers.rabbitmq.connection import FRAME_MAX
 from eventbus.brokers.rabbitmq.link import backoff_seconds
@@ -39,6 +40,9 @@ TRACEBACK_CHARACTERS = 16_000
 #: split, and a larger one closes the connection (AMQP 0-9-1 §4.2.6).
 PROPERTIES_MAX = FRAME_MAX - 4_096
 
+#: The length in front of a header table.
+_TABLE_LENGTH = 4
+
 #: The broker's own record of a message's way. A copy begins anew: with the old ``x-death`` the
 #: broker takes the way back from a retry queue for a cycle and drops the message.
 _BROKER_HEADERS = ("x-death", "x-delivery-count")
@@ -61,7 +65,28 @@ def copy_of(message: Message) -> Message:
     _cut(headers, REASON_HEADER, slice(None, REASON_CHARACTERS))
     _cut(headers, TRACEBACK_HEADER, slice(-TRACEBACK_CHARACTERS, None))
     headers[ROUTING_KEY_HEADER] = message.routing_key
-    return _fitting(replace(message, headers=headers))
+    return _fitting(
+        replace(
+            message,
+            headers=headers,
+            message_id=_short(message.message_id),
+            type=_short(message.type),
+            content_type=_short(message.content_type),
+            content_encoding=_short(message.content_encoding),
+            correlation_id=_short(message.correlation_id),
+            app_id=_short(message.app_id),
+        )
+    )
+
+
+def _short(value: str | None) -> str | None:
+    """`value` within the 255 bytes of AMQP's short string.
+
+    One that was not UTF-8 has become longer when it was made readable.
+    """
+    if value is None or len(value) <= 63:
+        return value
+    return value.encode("utf-8", "backslashreplace")[:255].decode("utf-8", "ignore")
 
 
 def _cut(headers: dict[str, Any], name: str, kept: slice) -> None:
@@ -71,41 +96,38 @@ def _cut(headers: dict[str, Any], name: str, kept: slice) -> None:
 
 
 def _fitting(message: Message) -> Message:
-    """`message`, without its largest headers where all together do not fit a frame."""
-    headers = message.headers
-    while True:
-        try:
-            size = len(encode_properties(message))
-        except Unencodable as error:
-            logger.warning("message %s: a header is left out: %s", message.message_id, error)
-            headers = {name: value for name, value in headers.items() if _encodable(name, value)}
-            message = replace(message, headers=headers)
-            continue
-        if size <= PROPERTIES_MAX:
-            return message
-        largest = max(
-            (name for name in headers if name != ROUTING_KEY_HEADER),
-            key=lambda name: _encoded_size(name, headers[name]),
-        )
-        logger.warning(
-            "message %s: header %.100r is left out, its headers do not fit a frame",
-            message.message_id,
-            largest,
-        )
-        headers = {name: value for name, value in headers.items() if name != largest}
-        message = replace(message, headers=headers)
+    """`message`, without its largest headers where all together do not fit a frame.
+
+    Each header is measured once: a foreign message may have ten thousands of them.
+    """
+    sizes = {name: _encoded_size(name, value) for name, value in message.headers.items()}
+    bare = len(encode_properties(replace(message, headers={}))) + _TABLE_LENGTH
+    excess = bare + sum(sizes.values()) - PROPERTIES_MAX
+    left_out = {name for name, size in sizes.items() if size == 0}
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if excess <= 0:
+            break
+        if name != ROUTING_KEY_HEADER:
+            left_out.add(name)
+            excess -= sizes[name]
+    if not left_out:
+        return message
+    logger.warning(
+        "message %s goes on without %d headers that do not fit: %.500s",
+        message.message_id,
+        len(left_out),
+        ", ".join(sorted(left_out)),
+    )
+    kept = {name: value for name, value in message.headers.items() if name not in left_out}
+    return replace(message, headers=kept)
 
 
 def _encoded_size(name: str, value: Any) -> int:
-    return len(encode_properties(Message(b"", "", {name: value})))
-
-
-def _encodable(name: str, value: Any) -> bool:
+    """Bytes of one header; 0 for what cannot be encoded."""
     try:
-        _encoded_size(name, value)
+        return len(encode_table({name: value}))
     except Unencodable:
-        return False
-    return True
+        return 0
 
 
 @dataclass(slots=True)

@@ -1,0 +1,126 @@
+"""A RabbitMQ node that is killed, restarted and frozen under the adapter."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from eventbus.brokers.port import Confirmation, Settlement
+from eventbus.brokers.rabbitmq import RabbitMQBroker, publisher
+from eventbus.errors import BrokerUnavailable
+from tests.integration.brokers.conftest import EXCHANGE, QUEUE, Bench, message
+from tests.services import RabbitMQ
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.faults
+
+ROUTED, UNKNOWN = Confirmation.ROUTED, Confirmation.UNKNOWN
+
+
+@pytest.fixture
+def bench(own_rabbitmq: RabbitMQ) -> Iterator[Bench]:
+    bench = Bench(RabbitMQBroker(own_rabbitmq.url, EXCHANGE))
+    yield bench
+    bench.close()
+
+
+def test_a_killed_node_loses_nothing_that_was_confirmed(
+    bench: Bench, own_rabbitmq: RabbitMQ
+) -> None:
+    bench.declare("#")
+    part = bench.publisher()
+    consumer, received = bench.consume({QUEUE: 500})
+    outcomes: dict[int, Confirmation] = {}
+    stop_publishing, stop_settling = threading.Event(), threading.Event()
+
+    def publish() -> None:
+        number = 0
+        while not stop_publishing.is_set():
+            if not part.wait_ready(0.05):
+                assert part.trouble
+            batch = [message(n) for n in range(number, number + 50)]
+            for one, outcome in enumerate(part.publish(batch).result(60), number):
+                outcomes[one] = outcome
+            number += 50
+
+    def settle() -> None:
+        settled = 0
+        while not stop_settling.is_set():
+            new = received.deliveries[settled:]
+            settled += len(new)
+            consumer.settle([Settlement(one) for one in new])
+            stop_settling.wait(0.005)
+
+    publishing = threading.Thread(target=publish)
+    settling = threading.Thread(target=settle)
+    publishing.start()
+    settling.start()
+    try:
+        received.wait(1_000)
+        own_rabbitmq.kill()
+        wait_until(lambda: part.trouble and consumer.trouble, 10, "both have noticed")
+        assert consumer.wait_consuming(0) is False
+        with pytest.raises(BrokerUnavailable, match="refused"):
+            bench.broker.ping()
+        own_rabbitmq.start()
+        assert part.wait_ready(30), part.trouble
+        assert consumer.wait_consuming(30), consumer.trouble
+        confirmed = Counter(outcomes.values())[ROUTED]
+        wait_until(
+            lambda: Counter(list(outcomes.values()))[ROUTED] >= confirmed + 1_000,
+            30,
+            "publishing is confirmed again",
+        )
+        stop_publishing.set()
+        publishing.join(60)
+        assert set(outcomes.values()) == {ROUTED, UNKNOWN}
+        confirmed_bodies = {message(n).body for n, one in outcomes.items() if one is ROUTED}
+        wait_until(
+            lambda: confirmed_bodies <= set(received.bodies), 30, "all that was confirmed came"
+        )
+    finally:
+        stop_publishing.set()
+        stop_settling.set()
+        publishing.join(60)
+        settling.join(60)
+
+
+def test_after_a_restart_the_consumer_is_back_with_its_prefetch_and_rate(
+    bench: Bench, own_rabbitmq: RabbitMQ
+) -> None:
+    bench.declare("#")
+    bench.publish(*(message(n) for n in range(3_000)))
+    consumer, received = bench.consume({QUEUE: 50})
+    received.wait(50)
+    own_rabbitmq.stop()
+    wait_until(lambda: consumer.trouble, 10, "trouble")
+    own_rabbitmq.start()
+    received.wait(100, timeout=30)
+    bench.wait_counts({QUEUE: 2_950})
+    assert len(received.deliveries) == 100
+    settled = 50
+    while len(received.deliveries) < 3_050:
+        new = received.wait(settled + 1)[settled:]
+        settled += len(new)
+        consumer.settle([Settlement(one) for one in new])
+    assert len(set(received.bodies)) == 3_000
+
+
+def test_a_frozen_node_answers_nothing_and_nothing_hangs(
+    bench: Bench, own_rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "CONFIRM_SECONDS", 1.0)
+    bench.declare("#")
+    part = bench.publisher()
+    own_rabbitmq.pause()
+    try:
+        assert part.publish([message(1)]).result(10) == [UNKNOWN]
+        wait_until(lambda: part.trouble, 10, "trouble")
+        assert part.publish([message(2)]).result(1) == [UNKNOWN]
+    finally:
+        own_rabbitmq.resume()
+    assert part.wait_ready(30)
+    assert part.publish([message(3)]).result(10) == [ROUTED]
