@@ -168,6 +168,8 @@ message = Table(
     Column("routing_key", _exact(255), nullable=False),
     Column("properties", _LongText, nullable=False),
     Column("body", _Bytes, nullable=False),
+    # Published by a producer; not a retry, nor moved here from another queue.
+    Column("from_exchange", Boolean, nullable=False),
     # 0: ready, in the order of `seq`; else the time at which a retry becomes ready.
     Column("available_at_ms", BigInteger, nullable=False),
     # The consumer that has it, or "": an index finds a value more surely than NULL.

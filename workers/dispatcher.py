@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 
 from eventbus import database, wakeup
 from eventbus.brokers.port import Confirmation, Publisher
-from eventbus.errors import DatabaseUnavailable
+from eventbus.errors import BrokerUnavailable, DatabaseUnavailable
 from eventbus.outbox.publication import to_publication
 from eventbus.outbox.store import OutboxStore, StoredRow
-from eventbus.outbox.transitions import Change, Keep, plan_waves, settle
+from eventbus.outbox.transitions import Change, plan_waves, settle
 from eventbus.outbox.writer import OUTBOX_CHANNEL
 
 from eventbus.backoff import Backoff
@@ -44,6 +44,9 @@ PIPELINE_DEPTH = 3
 
 #: Outcomes after which a row is out of the way of the later rows of its key.
 _TAKEN = (Confirmation.ROUTED, Confirmation.UNROUTED)
+
+#: How long `Dispatcher.run_once` waits for a connection, and for a blocked broker.
+READY_SECONDS = 10.0
 
 #: How long a stop waits for the confirms of what is under way.
 DRAIN_SECONDS = 15.0
@@ -110,7 +113,6 @@ class Dispatcher:
         self._shards: frozenset[int] = frozenset()
         self._renew_at = 0.0
         self._limit = batch_size
-        self._settled = 0
         self._trouble: str | None = None
 
     # -- control ------------------------------------------------------------------------------
@@ -141,7 +143,7 @@ class Dispatcher:
         try:
             while not self._stopping.is_set():
                 try:
-                    if not self._cycle(publisher):
+                    if not self._cycle(publisher) and not self._in_flight:
                         self._wait(publisher)
                     backoff.reset()
                 except DatabaseUnavailable as error:
@@ -152,7 +154,7 @@ class Dispatcher:
             self._close(publisher)
 
     def run_once(self) -> int:
-        """Publish what is in the outbox now and return how many rows got an outcome.
+        """Publish what is in the outbox now and return how many rows were read.
 
         Raises
         ------
@@ -162,13 +164,16 @@ class Dispatcher:
         database.check(self._bus.engine)
         self._bus.broker.ping()
         publisher = self._open()
+        count = 0
         try:
-            publisher.wait_ready(10.0)
-            while self._cycle(publisher):
-                pass
+            while True:
+                if not publisher.wait_ready(READY_SECONDS):
+                    raise BrokerUnavailable(f"not publishing: {publisher.trouble}")
+                count += (read := self._cycle(publisher))
+                if not read and not self._in_flight:
+                    return count
         finally:
             self._close(publisher)
-        return self._settled
 
     def _open(self) -> Publisher:
         self._publisher = self._bus.broker.publisher(self._name)
@@ -189,22 +194,23 @@ class Dispatcher:
 
     # -- one cycle ----------------------------------------------------------------------------
 
-    def _cycle(self, publisher: Publisher) -> bool:
-        """Read and start batches, then finish the oldest; whether there was anything to do."""
+    def _cycle(self, publisher: Publisher) -> int:
+        """Read and start batches, then finish the oldest; returns how many rows were read."""
         if time.monotonic() >= self._renew_at:
             self._renew(publisher)
+        read = 0
         if self._broker_ready(publisher):
             while len(self._in_flight) < PIPELINE_DEPTH:
                 rows = self._read()
                 if not rows:
                     break
+                read += len(rows)
                 self._in_flight.append(self._start(publisher, rows))
                 if len(rows) < self._limit:
                     break
-        if not self._in_flight:
-            return False
-        self._finish(publisher)
-        return True
+        if self._in_flight:
+            self._finish(publisher)
+        return read
 
     def _renew(self, publisher: Publisher) -> None:
         # A shard may go to another dispatcher here, so nothing of it may be under way.
@@ -252,7 +258,6 @@ class Dispatcher:
         # outcomes are written when it is back, and nothing is published again.
         self._store.settle(self._owner, changes)
         self._in_flight.popleft()
-        self._settled += sum(not isinstance(change, Keep) for _, change in changes)
         for later in self._in_flight:
             later.stuck |= batch.stuck
         crash_point("dispatcher.settled")

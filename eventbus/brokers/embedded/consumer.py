@@ -367,7 +367,8 @@ class EmbeddedConsumer:
         tag = _Tag(self._owner, row.seq)
         redelivered = row.deliveries > 0
         try:
-            return Delivery(queue, tag, rows.message_of(row), redelivered)
+            message = rows.message_of(row)
+            return Delivery(queue, tag, message, redelivered, from_exchange=row.from_exchange)
         except ValueError as error:
             bare = Message(bytes(row.body), row.routing_key)
             return Delivery(queue, tag, bare, redelivered, undecodable=str(error))

@@ -176,7 +176,7 @@ class EmbeddedPublisher:
                 continue
             confirmations.append(Confirmation.ROUTED if queues else Confirmation.UNROUTED)
             properties = rows.properties_of(message) if queues else None
-            new.extend(rows.new_row(queue, message, properties) for queue in queues)
+            new.extend(rows.published_row(queue, message, properties) for queue in queues)
             inserted.update(queues)
         rows.insert(connection, new)
         self._bounds.enforce(connection, inserted, self._routes.bounds)

@@ -44,6 +44,7 @@ _COLUMNS = (
     table.c.routing_key,
     table.c.properties,
     table.c.body,
+    table.c.from_exchange,
     table.c.deliveries,
 )
 
@@ -95,13 +96,19 @@ def _untagged(value: dict[str, Any]) -> Any:
     return value
 
 
+def published_row(queue: str, message: Message, properties: str) -> dict[str, Any]:
+    """The values of a ready row that the exchange routed here; `properties` as `properties_of`."""
+    return {**new_row(queue, message, properties), "from_exchange": True}
+
+
 def new_row(queue: str, message: Message, properties: str | None = None) -> dict[str, Any]:
-    """The values of a ready row; `properties` spares a second encoding of the same message."""
+    """The values of a ready row that comes from another queue, or back to its own."""
     return {
         "queue": queue,
         "routing_key": message.routing_key,
         "properties": properties_of(message) if properties is None else properties,
         "body": message.body,
+        "from_exchange": False,
         "available_at_ms": 0,
         "owner": NOBODY,
         "deliveries": 0,
