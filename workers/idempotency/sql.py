@@ -11,6 +11,7 @@ is the transaction itself. PostgreSQL, MySQL/MariaDB and SQLite.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -120,12 +121,11 @@ class SqlStore:
         if not keys:
             return []
         ids = [self._id(key) for key in keys]
-        insert_first = expect_new
-        for _ in range(ATTEMPTS):
-            answers = retrying(lambda: self._once(ids, keys, step, insert_first))
+        for attempt in range(ATTEMPTS):
+            once = functools.partial(self._once, ids, keys, step, expect_new or attempt > 0)
+            answers = retrying(once)
             if answers is not None:
                 return answers
-            insert_first = True
         raise IdempotencyStoreUnavailable(
             f"idempotency store: rows of {keys[0].handler!r} vanish as fast as they are written"
         )
