@@ -168,7 +168,6 @@ def _print_messages(counts: dict[str, int], listed: dict[str, list[Parked]], as_
     print_records(
         (
             Column("id"),
-            Column("queue"),
             Column("event", style="bold"),
             Column("handler"),
             Column("tries", align="right"),
@@ -177,7 +176,6 @@ def _print_messages(counts: dict[str, int], listed: dict[str, list[Parked]], as_
         [
             (
                 message.id,
-                message.queue,
                 message.event,
                 message.handler,
                 message.attempts,
@@ -185,8 +183,8 @@ def _print_messages(counts: dict[str, int], listed: dict[str, list[Parked]], as_
             )
             for message in messages
         ],
-        note="reason",
-        notes=[message.reason for message in messages],
+        note="queue: reason",
+        notes=[f"{message.queue}: {message.reason}" for message in messages],
         empty="nothing is parked",
     )
     for queue, found in listed.items():

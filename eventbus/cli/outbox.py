@@ -89,26 +89,31 @@ def list_rows(state: str | None, limit: int, as_json: bool) -> None:
         (
             Column("id"),
             Column("event", style="bold"),
-            Column("key"),
             Column("state"),
-            Column("tries", align="right"),
             Column("age", align="right"),
+            Column("key"),
         ),
         [
             (
                 row["id"],
                 row["event"],
-                row["key"],
                 row["state"],
-                row["attempts"],
                 age(max(now - row["created_at_ms"], 0)),
+                row["key"],
             )
             for row in rows
         ],
         note="error",
-        notes=[row["error"] for row in rows],
+        notes=[_error_text(row) for row in rows],
         empty="no such event" if state else "the outbox is empty",
     )
+
+
+def _error_text(row: Mapping[str, Any]) -> str | None:
+    attempts = row["attempts"]
+    if not attempts:
+        return row["error"] and str(row["error"])
+    return f"{attempts} {'attempt' if attempts == 1 else 'attempts'}: {row['error']}"
 
 
 def _rows(state: str | None, limit: int) -> list[dict[str, Any]]:

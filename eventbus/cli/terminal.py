@@ -118,15 +118,43 @@ def print_records(
     console = Console(highlight=False, emoji=False, markup=False)
     cells = [[escape(value) for value in row] for row in rows]
     head, *lines = _aligned([[column.title for column in columns], *cells], columns)
-    console.print(Text("  ".join(head).rstrip(), style="bold"))
+    layout = _lines_of_columns([_width(cell) for cell in head], console.width)
+    _print_record(console, head, columns, layout, style="bold")
     for line, text in zip(lines, notes, strict=True):
-        shown = Text()
-        for number, (cell, column) in enumerate(zip(line, columns, strict=True)):
-            shown.append("  " if number else "").append(cell, style=column.style or None)
-        shown.rstrip()
-        console.print(shown)
+        _print_record(console, line, columns, layout)
         if text is not None:
             console.print(Padding(Text(escape(text), style="yellow"), (0, 0, 0, 4)))
+
+
+def _lines_of_columns(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Which columns to print on which line: as many as fit, later lines indented by two."""
+    lines: list[list[int]] = [[]]
+    used = 0
+    for number, width in enumerate(widths):
+        if lines[-1] and used + width > room:
+            lines.append([])
+            used = 2
+        lines[-1].append(number)
+        used += width + 2
+    return lines
+
+
+def _print_record(
+    console: Any,
+    cells: Sequence[str],
+    columns: Sequence[Column],
+    layout: Sequence[Sequence[int]],
+    style: str = "",
+) -> None:
+    from rich.text import Text
+
+    for indent, numbers in enumerate(layout):
+        line = Text("  " if indent else "", style=style)
+        for position, number in enumerate(numbers):
+            line.append("  " if position else "")
+            line.append(cells[number], style=columns[number].style or None)
+        line.rstrip()
+        console.print(line)
 
 
 def _aligned(lines: Sequence[Sequence[str]], columns: Sequence[Column]) -> list[list[str]]:
