@@ -32,11 +32,15 @@ SCHEMA_VERSION = 1
 #: How long a writer waits for another one on SQLite, where there is one lock for all.
 SQLITE_BUSY_TIMEOUT_MS = 15_000
 
-_DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
+_DRIVERS = {
+    "postgresql": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+}
 _EXTRAS = {"psycopg": "postgres", "pymysql": "mysql"}
 
 
-class now_ms(FunctionElement[int]):  # noqa: N801 - a SQL function is written in lower case
+class now_ms(FunctionElement[int]):
     """The database server's clock, epoch milliseconds: leases must not depend on a client's."""
 
     type = sa.BigInteger()
@@ -76,7 +80,11 @@ def sync_url(url: str | URL) -> URL:
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         return parsed.set(drivername="sqlite")
-    if "+" not in parsed.drivername or parsed.get_driver_name() in ("asyncpg", "aiomysql", "asyncmy"):
+    if "+" not in parsed.drivername or parsed.get_driver_name() in (
+        "asyncpg",
+        "aiomysql",
+        "asyncmy",
+    ):
         return parsed.set(drivername=_DRIVERS.get(backend, parsed.drivername))
     return parsed
 
@@ -104,7 +112,9 @@ def make_engine(url: str | URL, **options: Any) -> Engine:
             f"pip install 'eventbus[{extra}]'"
         ) from None
     except exc.ArgumentError as error:
-        raise ConfigurationError(f"{mask(str(url))!r} is not a usable database URL: {error}") from None
+        raise ConfigurationError(
+            f"{mask(str(url))!r} is not a usable database URL: {error}"
+        ) from None
     if engine.dialect.name == "sqlite":
         _set_up_sqlite(engine)
     return engine
@@ -184,8 +194,7 @@ def upgrade(engine: Engine) -> bool:
     DatabaseNotMigrated
         The tables are of a newer version than this code knows.
     """
-    with writing(engine) as connection:
-        _lock_migrations(connection)
+    with _migrating(engine) as connection:
         found = _version(connection)
         _refuse_newer(found, engine)
         if found == SCHEMA_VERSION:
@@ -236,18 +245,48 @@ def _version(connection: Connection) -> int | None:
     return None if version is None else int(version)
 
 
-def _lock_migrations(connection: Connection) -> None:
-    """Make a second `upgrade` at the same time wait; SQLite's transaction is such a lock itself."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.text("SELECT pg_advisory_xact_lock(1163284053)"))
-    elif connection.dialect.name in ("mysql", "mariadb"):
-        connection.execute(sa.text("SELECT GET_LOCK('eventbus_migrations', 60)"))
+@contextlib.contextmanager
+def _migrating(engine: Engine) -> Iterator[Connection]:
+    """A transaction that makes a second `upgrade` wait; SQLite's own is such a lock itself."""
+    with errors_of(engine), engine.connect() as connection:
+        if connection.dialect.name in ("mysql", "mariadb"):
+            with _mysql_lock(connection), connection.begin():
+                yield connection
+        else:
+            with connection.begin():
+                if connection.dialect.name == "postgresql":
+                    connection.execute(sa.text("SELECT pg_advisory_xact_lock(1163284053)"))
+                yield connection
+
+
+@contextlib.contextmanager
+def _mysql_lock(connection: Connection) -> Iterator[None]:
+    """A lock that outlasts the commits which MySQL does before each change of a table."""
+    name = {"name": f"eventbus_migrations.{connection.engine.url.database}"[:64]}
+    if connection.scalar(sa.text("SELECT GET_LOCK(:name, 60)"), name) != 1:
+        raise DatabaseUnavailable(
+            f"database {connection.engine.url.render_as_string()}: another 'eventbus db upgrade' "
+            f"has been running for a minute; try again when it has ended"
+        )
+    connection.commit()
+    try:
+        yield
+    finally:
+        # It belongs to the connection, which would take it along into the pool.
+        with contextlib.suppress(exc.SQLAlchemyError):
+            connection.execute(sa.text("SELECT RELEASE_LOCK(:name)"), name)
+            connection.commit()
 
 
 def server_version(engine: Engine) -> str:
     """Product and version, such as ``PostgreSQL 15.8``."""
     with reading(engine) as connection:
-        names = {"postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB", "sqlite": "SQLite"}
+        names = {
+            "postgresql": "PostgreSQL",
+            "mysql": "MySQL",
+            "mariadb": "MariaDB",
+            "sqlite": "SQLite",
+        }
         name = names.get(connection.dialect.name, connection.dialect.name)
         if getattr(connection.dialect, "is_mariadb", False):
             name = "MariaDB"

@@ -75,7 +75,10 @@ class Message:
         kept = {
             name: value
             for name, value in self.headers.items()
-            if name not in WORKER_HEADERS and name != "x-death" and not name.startswith("x-first-")
-            and not name.startswith("x-last-") and name != "x-delivery-count"
+            if name not in WORKER_HEADERS
+            and name != "x-death"
+            and not name.startswith("x-first-")
+            and not name.startswith("x-last-")
+            and name != "x-delivery-count"
         }
         return replace(self, headers=kept)

@@ -19,6 +19,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from eventbus import database, wakeup
+from eventbus.backoff import Backoff
 from eventbus.brokers.port import Confirmation, Publisher
 from eventbus.errors import BrokerUnavailable, DatabaseUnavailable
 from eventbus.outbox.publication import to_publication
@@ -26,7 +27,6 @@ from eventbus.outbox.store import OutboxStore, StoredRow
 from eventbus.outbox.transitions import Change, plan_waves, settle
 from eventbus.outbox.writer import OUTBOX_CHANNEL
 
-from eventbus.backoff import Backoff
 from .crash_points import crash_point
 from .housekeeping import Housekeeping
 

@@ -1,4 +1,4 @@
-"""One delivered message on its way through the worker, and what each of its handlers makes of it."""
+"""One delivered message on its way through the worker, and what its handlers make of it."""
 
 from __future__ import annotations
 

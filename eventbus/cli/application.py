@@ -139,7 +139,8 @@ def find_bus(name: str) -> EventBus:
         The text says which part of `name` is wrong, with the last line of what went wrong.
     """
     module_name, colon, attribute = name.partition(":")
-    if not all(part.isidentifier() for part in module_name.split(".")):
+    path = module_name.endswith(".py")
+    if path or not all(part.isidentifier() for part in module_name.split(".")):
         raise ApplicationNotFound(f"-A {name!r}: {_not_a_module(module_name)}")
     if colon and not all(part.isidentifier() for part in attribute.split(".")):
         raise ApplicationNotFound(

@@ -17,6 +17,9 @@ import click
 
 from eventbus.printable import printable, without_passwords
 
+#: One key of 255 characters must not push the columns of all other rows out of the terminal.
+_WIDEST_IN_RECORD = 40
+
 
 def escape(value: object) -> str:
     """`value` as one line of text that only shows, with the passwords of URLs masked.
@@ -117,7 +120,9 @@ def print_records(
 
     console = Console(highlight=False, emoji=False, markup=False)
     cells = [[escape(value) for value in row] for row in rows]
-    head, *lines = _aligned([[column.title for column in columns], *cells], columns)
+    head, *lines = _aligned(
+        [[column.title for column in columns], *cells], columns, _WIDEST_IN_RECORD
+    )
     layout = _lines_of_columns([_width(cell) for cell in head], console.width)
     _print_record(console, head, columns, layout, style="bold")
     for line, text in zip(lines, notes, strict=True):
@@ -157,8 +162,13 @@ def _print_record(
         console.print(line)
 
 
-def _aligned(lines: Sequence[Sequence[str]], columns: Sequence[Column]) -> list[list[str]]:
+def _aligned(
+    lines: Sequence[Sequence[str]], columns: Sequence[Column], widest: int | None = None
+) -> list[list[str]]:
+    """The cells of `lines`, padded so that columns stand below each other, up to `widest`."""
     widths = [max(_width(line[number]) for line in lines) for number in range(len(columns))]
+    if widest is not None:
+        widths = [min(width, widest) for width in widths]
     return [
         [
             _pad(cell, width, column.align)

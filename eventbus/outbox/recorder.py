@@ -13,12 +13,13 @@ Nothing has to be switched on: an event that is recorded and flushed is written,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import event as sqlalchemy_event
-from sqlalchemy.orm import Session, object_session
+from sqlalchemy import inspect
+from sqlalchemy.orm import Session, SessionTransaction, object_session
 
 from eventbus.bus import EventBus, live_buses
 from eventbus.errors import DeclarationError, EventBusError
@@ -26,6 +27,7 @@ from eventbus.event import Event
 
 _RECORDED = "_eventbus_recorded"
 _AGGREGATES = "eventbus_aggregates"
+_WRITTEN = "eventbus_written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Recorded:
     key: object
     delay: timedelta | None
     subject: str | None
+    #: What a rollback must undo for this to have never happened; None outside a transaction.
+    transaction: SessionTransaction | None
 
 
 class RecordsEvents:
@@ -59,11 +63,18 @@ class RecordsEvents:
 
         Parameters are those of `EventBus.publish`.
         """
-        self.__dict__.setdefault(_RECORDED, []).append(Recorded(event, key, delay, subject))
-        # A session does not notice an object none of whose columns changed.
         session = object_session(self)
+        recorded = Recorded(event, key, delay, subject, _current_transaction(session))
+        self.__dict__.setdefault(_RECORDED, []).append(recorded)
+        # A session does not notice an object none of whose columns changed.
         if session is not None:
             session.info.setdefault(_AGGREGATES, {})[id(self)] = self
+
+
+def _current_transaction(session: Session | None) -> SessionTransaction | None:
+    if session is None:
+        return None
+    return session.get_nested_transaction() or session.get_transaction()
 
 
 def _take(session: Session) -> list[tuple[RecordsEvents, Recorded]]:
@@ -96,6 +107,9 @@ def _bus_of(aggregate: RecordsEvents) -> EventBus:
 
 def _write_recorded(session: Session, *_: Any) -> None:
     for aggregate, recorded in _take(session):
+        if aggregate in session.new:
+            written = session.info.setdefault(_WRITTEN, [])
+            written.append((aggregate, recorded, _current_transaction(session)))
         _bus_of(aggregate).publish(
             recorded.event,
             session=session,
@@ -105,13 +119,49 @@ def _write_recorded(session: Session, *_: Any) -> None:
         )
 
 
-def _forget(session: Session, previous: Any) -> None:
+def _undo(session: Session, rolled_back: SessionTransaction) -> None:
     """A rollback undoes what happened, and so what was recorded of it."""
-    for aggregate in session.info.pop(_AGGREGATES, {}).values():
-        aggregate.__dict__.pop(_RECORDED, None)
+    pending: dict[int, Any] = session.info.pop(_AGGREGATES, {})
+    for key, aggregate in pending.items():
+        # What was new has left the session as it was, events included, and may be added again.
+        if inspect(aggregate).transient:
+            continue
+        recorded = aggregate.__dict__.pop(_RECORDED, ())
+        kept = [one for one in recorded if not _within(one.transaction, rolled_back)]
+        if kept:
+            aggregate.__dict__[_RECORDED] = kept
+            session.info.setdefault(_AGGREGATES, {})[key] = aggregate
+    _give_back(session, rolled_back)
+
+
+def _give_back(session: Session, rolled_back: SessionTransaction) -> None:
+    """Return to what was new the events that the attempt to write it had taken from it."""
+    kept = []
+    for aggregate, recorded, transaction in session.info.pop(_WRITTEN, ()):
+        if _within(transaction, rolled_back):
+            aggregate.__dict__.setdefault(_RECORDED, []).append(replace(recorded, transaction=None))
+        else:
+            kept.append((aggregate, recorded, transaction))
+    if kept:
+        session.info[_WRITTEN] = kept
+
+
+def _within(transaction: SessionTransaction | None, outer: SessionTransaction) -> bool:
+    """Whether `transaction` is `outer` or a savepoint in it; all are in the outermost."""
+    while transaction is not None and transaction is not outer:
+        transaction = transaction.parent
+    return transaction is outer or outer.parent is None
+
+
+def _committed(session: Session) -> None:
+    if not session.in_nested_transaction():
+        session.info.pop(_WRITTEN, None)
 
 
 sqlalchemy_event.listen(Session, "before_flush", _write_recorded)
-# A flush without a changed column is skipped; what was recorded is still to be written.
+# A flush without a changed column is skipped; what was recorded is still to be written, also what
+# an application's own hook recorded during the flush.
+sqlalchemy_event.listen(Session, "after_flush_postexec", _write_recorded)
 sqlalchemy_event.listen(Session, "before_commit", _write_recorded)
-sqlalchemy_event.listen(Session, "after_soft_rollback", _forget)
+sqlalchemy_event.listen(Session, "after_commit", _committed)
+sqlalchemy_event.listen(Session, "after_soft_rollback", _undo)

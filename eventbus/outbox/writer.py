@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from os.path import realpath
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -26,6 +27,11 @@ from eventbus.outbox.row import OutboxRow
 OUTBOX_CHANNEL = "eventbus_outbox"
 
 _NOTIFY = "eventbus_notify"
+
+_NO_BIND = (
+    "the session has no database for the outbox; give it a bind, or a binds entry for the "
+    "table 'eventbus_outbox' in bus.metadata"
+)
 
 
 class OutboxWriter(Protocol):
@@ -103,9 +109,10 @@ class ConnectionWriter:
                 "'with engine.begin() as connection:'"
             )
         _insert(self._connection, rows, self._database_url)
-        if not self._connection.info.get(_NOTIFY):
-            self._connection.info[_NOTIFY] = True
-            event.listen(self._connection, "commit", _on_connection_commit, once=True)
+        # Nothing is kept in `connection.info`: it outlives this connection in the pool, and with
+        # it the mark of a transaction that was rolled back.
+        if not event.contains(self._connection, "commit", _on_connection_commit):
+            event.listen(self._connection, "commit", _on_connection_commit)
 
 
 class SessionWriter:
@@ -135,7 +142,10 @@ class AsyncSessionWriter:
 
     def write(self, rows: Sequence[OutboxRow]) -> None:
         _require_session_transaction(self._session)
-        bind = self._session.get_bind(OutboxEntry)
+        try:
+            bind = self._session.get_bind(OutboxEntry)
+        except exc.UnboundExecutionError:
+            raise EventBusError(_NO_BIND) from None
         check_database(bind.engine.url, self._database_url)
         _refuse_autocommit(bind)
         self._session.add_all([OutboxEntry(row) for row in rows])
@@ -165,10 +175,7 @@ def _connection_of(session: Session) -> Connection:
     try:
         return session.connection(bind_arguments={"clause": tables.outbox})
     except exc.UnboundExecutionError:
-        raise EventBusError(
-            "the session has no database for the outbox; give it a bind, or a binds entry for the "
-            "table 'eventbus_outbox' in bus.metadata"
-        ) from None
+        raise EventBusError(_NO_BIND) from None
 
 
 def _insert(connection: Connection, rows: Sequence[OutboxRow], database_url: str) -> None:
@@ -203,6 +210,9 @@ def check_database(used: URL, database_url: str) -> None:
     Host, user and driver may differ (a pooler, an async driver); product and database may not.
     """
     expected = make_url(database_url)
+    if not used.database and used.get_backend_name() != "sqlite":
+        # An engine made with creator=... connects by means that its URL does not tell.
+        return
     if _identity(used) != _identity(expected):
         raise EventBusError(
             f"the session writes to {used.render_as_string()}, but this bus dispatches the outbox "
@@ -211,17 +221,18 @@ def check_database(used: URL, database_url: str) -> None:
 
 
 def _identity(url: URL) -> tuple[str, str]:
-    from os.path import abspath
-
     backend = url.get_backend_name().replace("mariadb", "mysql")
     database = sync_url(url).database or ""
     if backend == "sqlite" and not database.startswith("file:"):
-        database = abspath(database)
+        database = realpath(database)
     return backend, database
 
 
 @event.listens_for(Session, "after_commit")
 def _on_session_commit(session: Session) -> None:
+    if session.in_nested_transaction():
+        # The end of a savepoint: nobody else sees the row yet.
+        return
     url = session.info.pop(_NOTIFY, None)
     if url is not None:
         wakeup.notify(url, OUTBOX_CHANNEL)
@@ -230,5 +241,4 @@ def _on_session_commit(session: Session) -> None:
 def _on_connection_commit(connection: Connection) -> None:
     # There is no event after the commit of a connection. The notification goes out on another
     # thread a moment later; if it is early all the same, the dispatcher's next poll finds the row.
-    connection.info.pop(_NOTIFY, None)
     wakeup.notify(connection.engine.url, OUTBOX_CHANNEL)

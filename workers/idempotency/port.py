@@ -80,7 +80,7 @@ class IdempotencyStore(Protocol):
         """
 
     def release(self, keys: Sequence[Key], token: str) -> None:
-        """Give up the claims of `token` after a settled failure, so that a retry can claim at once."""
+        """Give up claims of `token` after a settled failure, so that a retry can claim at once."""
 
     def renew(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[bool]:
         """Extend the claims of `token`; False where it no longer holds one."""

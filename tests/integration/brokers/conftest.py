@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import pytest
 import sqlalchemy
 
+from eventbus.brokers.embedded import EmbeddedBroker
 from eventbus.brokers.port import Admin, Broker, Confirmation, Consumer, Delivery, Publisher
 from eventbus.brokers.rabbitmq import RabbitMQBroker
 from eventbus.message import Message
@@ -116,13 +117,11 @@ def broker(request: pytest.FixtureRequest) -> Broker:
     """An empty broker: the test runs once on each kind."""
     if request.param == "rabbitmq":
         return RabbitMQBroker(request.getfixturevalue("broker_url"), EXCHANGE)
-    embedded = pytest.importorskip("eventbus.brokers.embedded")
     url = request.getfixturevalue("sqlite_url")
     engine = sqlalchemy.create_engine(url)
     metadata.create_all(engine)
     engine.dispose()
-    made: Broker = embedded.EmbeddedBroker(url, EXCHANGE)
-    return made
+    return EmbeddedBroker(url, EXCHANGE)
 
 
 @pytest.fixture
