@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import re
-import struct
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import amqp.basic_message
 import amqp.exceptions
-import amqp.spec
 import kombu
 import kombu.exceptions
-from amqp.exceptions import MessageNacked, UnexpectedFrame
 
 from eventbus.brokers.port import QueueStats
 from eventbus.brokers.rabbitmq.address import Address, explain
 from eventbus.brokers.rabbitmq.broker import unavailable
-from eventbus.brokers.rabbitmq.codec import decode_message, encode_properties
 from eventbus.brokers.rabbitmq.connection import client_properties
-from eventbus.brokers.rabbitmq.forwarding import copy_of
+from eventbus.brokers.rabbitmq.moving import ANSWER_SECONDS, Move, present
+from eventbus.brokers.rabbitmq.raw_message import frame_handler
 from eventbus.errors import (
     BrokerUnavailable,
     EventBusError,
@@ -37,99 +32,10 @@ _CONNECTION_ERRORS = (OSError, amqp.exceptions.ConnectionError, kombu.exceptions
 #: kombu is annotated in part only.
 _kombu: Any = kombu
 
-#: Seconds that the broker may take for one answer.
-ANSWER_SECONDS = 30.0
-
-#: Where exchange and routing key stand in the frame of a ``basic.get-ok``: after the method's own
-#: number, the delivery tag and the redelivered bit.
-_ADDRESS_AT = {(60, 71): 4 + 8 + 1}
-
 _INEQUIVALENT = re.compile(
     r"inequivalent arg '(?P<argument>[^']+)' for (?P<kind>queue|exchange) '(?P<name>.+?)' in vhost"
     r" .*?: received (?P<declared>.+?) but current is (?P<current>.+?)$"
 )
-
-
-class _RawMessage(amqp.basic_message.Message):  # type: ignore[misc]
-    """py-amqp's message with our codec: its own fails on foreign headers, as pika's does."""
-
-    message: Message
-    raw_properties: bytes = b""
-    exchange: bytes = b""
-    routing_key: bytes = b""
-
-    def _load_properties(self, class_id: int, buf: Any, offset: int) -> int:
-        self.raw_properties = bytes(buf[offset:])
-        self.properties: dict[str, Any] = {}
-        return len(buf)
-
-    def _serialize_properties(self) -> bytes:
-        return encode_properties(self.message)
-
-    @classmethod
-    def incoming(cls, method: tuple[int, int], arguments: bytes) -> _RawMessage:
-        """A message that begins to arrive.
-
-        py-amqp cannot read a routing key that is not UTF-8: we keep it, py-amqp gets none.
-        """
-        exchange_at = _ADDRESS_AT.get(method, 0)
-        if not exchange_at:
-            return cls(frame_method=method, frame_args=arguments)
-        key_at = exchange_at + 1 + arguments[exchange_at]
-        end = key_at + 1 + arguments[key_at]
-        raw = cls(frame_method=method, frame_args=arguments[:key_at] + b"\0" + arguments[end:])
-        raw.exchange = arguments[exchange_at + 1 : key_at]
-        raw.routing_key = arguments[key_at + 1 : end]
-        return raw
-
-    @classmethod
-    def outgoing(cls, message: Message) -> _RawMessage:
-        raw = cls(message.body)
-        raw.message = message
-        return raw
-
-    def decoded(self) -> Message:
-        body = self.body.encode() if isinstance(self.body, str) else bytes(self.body or b"")
-        message, _ = decode_message(
-            self.raw_properties, body, self.exchange, self.routing_key
-        )
-        return message
-
-
-def _frame_handler(connection: Any, callback: Callable[..., None]) -> Callable[[Any], bool]:
-    """py-amqp's ``frame_handler``, made to build `_RawMessage`."""
-    expected: dict[int, int] = defaultdict(lambda: 1)
-    partial: dict[int, _RawMessage] = {}
-
-    def on_frame(frame: tuple[int, int, Any]) -> bool:
-        kind, channel, payload = frame
-        connection.bytes_recv += 1
-        if kind == 8:
-            return False
-        if kind != expected[channel]:
-            raise UnexpectedFrame(f"frame of type {kind} instead of {expected[channel]}")
-        if kind == 1:
-            method = struct.unpack_from(">HH", payload, 0)
-            if method not in ((60, 50), (60, 60), (60, 71)):
-                callback(channel, method, payload, None)
-                return True
-            partial[channel] = _RawMessage.incoming(method, bytes(payload))
-            expected[channel] = 2
-            return False
-        message = partial[channel]
-        if kind == 2:
-            message.inbound_header(payload)
-        else:
-            message.inbound_body(payload)
-        if not message.ready:
-            expected[channel] = 3
-            return False
-        expected[channel] = 1
-        del partial[channel]
-        callback(channel, message.frame_method, message.frame_args, message)
-        return True
-
-    return on_frame
 
 
 class RabbitMQAdmin:
@@ -172,36 +78,29 @@ class RabbitMQAdmin:
         return found
 
     def browse(self, queue: str, limit: int) -> Iterator[Message]:
-        """See `Admin.browse`: fetched unacknowledged, then given back by closing the channel."""
-        messages: list[Message] = []
-        with self._channel(queue) as channel:
-            while len(messages) < limit:
-                raw = channel.basic_get(queue, no_ack=False)
-                if raw is None:
-                    break
-                messages.append(raw.decoded())
-            _give_back(channel)
-        return iter(messages)
+        """See `Admin.browse`: fetched unacknowledged, then given back."""
+        with self._channel(queue) as channel, present(channel, queue, limit) as messages:
+            return iter([raw.decoded() for raw in messages])
 
     def transfer(
         self, queue: str, decide: Callable[[Message], Message | None], target: str, limit: int
     ) -> int:
         """See `Admin.transfer`."""
-        moved = 0
-        with self._channel(queue) as channel:
-            returned: list[str] = []
-            channel.events["basic_return"].add(lambda error, *_: returned.append(str(error)))
-            for raw in _present(channel, queue):
+        if limit < 1:
+            return 0
+        with (
+            self._channel(queue) as channel,
+            self._channel(target) as publishing,
+            present(channel, queue) as messages,
+            Move(channel, publishing, target) as move,
+        ):
+            for raw in messages:
                 chosen = decide(raw.decoded())
-                if chosen is None:
-                    continue  # stays unacknowledged until all are seen, then goes back
-                self._send(channel, chosen, target, returned)
-                channel.basic_ack(raw.delivery_tag)
-                moved += 1
-                if moved == limit:
-                    break
-            _give_back(channel)
-        return moved
+                if chosen is not None:  # else it stays unacknowledged and goes back at the end
+                    move.send(chosen, raw.delivery_tag)
+                    if move.sent == limit:
+                        break
+        return move.moved
 
     def purge(self, queue: str) -> int:
         """See `Admin.purge`."""
@@ -216,23 +115,6 @@ class RabbitMQAdmin:
         """See `Admin.close`."""
         with contextlib.suppress(Exception):
             self._connection.release()
-
-    @staticmethod
-    def _send(channel: Any, message: Message, target: str, returned: list[str]) -> None:
-        try:
-            channel.basic_publish_confirm(
-                _RawMessage.outgoing(copy_of(message)),
-                exchange="",
-                routing_key=target,
-                mandatory=True,
-                confirm_timeout=ANSWER_SECONDS,
-            )
-        except MessageNacked:
-            raise EventBusError(
-                f"queue {target!r} refuses messages (is it full?); what was not moved stays"
-            ) from None
-        if returned:
-            raise UnknownName(f"no queue {target!r} exists on the broker; nothing more was moved")
 
     def _run(self, name: str, action: Callable[..., Any], *arguments: Any) -> Any:
         with self._channel(name) as channel:
@@ -302,7 +184,7 @@ def _connection(address: Address) -> Any:
         ssl=_tls_options(address) if address.tls else False,
         transport_options={
             "client_properties": client_properties("eventbus admin"),
-            "frame_handler": _frame_handler,
+            "frame_handler": frame_handler,
             "read_timeout": ANSWER_SECONDS,
             "write_timeout": ANSWER_SECONDS,
         },
@@ -336,25 +218,6 @@ def _declare(channel: Any, one: Exchange | Queue) -> None:
 
 def _bind(channel: Any, binding: Binding) -> None:
     _kombu.Queue(binding.queue, channel=channel).bind_to(binding.exchange, binding.pattern)
-
-
-def _present(channel: Any, queue: str) -> Iterator[_RawMessage]:
-    """Fetch what is in `queue` now: the first answer says how many follow it.
-
-    Without that bound, what is moved into the same queue, or published meanwhile, never ends.
-    """
-    raw = channel.basic_get(queue, no_ack=False)
-    left = 0 if raw is None else raw.delivery_info["message_count"]
-    while raw is not None:
-        yield raw
-        raw = channel.basic_get(queue, no_ack=False) if left > 0 else None
-        left -= 1
-
-
-def _give_back(channel: Any) -> None:
-    # Said, not left to the channel's end, which the queue hears of only later.
-    channel.basic_recover(requeue=True)
-    channel.wait(amqp.spec.Basic.RecoverOk, timeout=ANSWER_SECONDS)
 
 
 def _stats(channel: Any, name: str) -> QueueStats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -100,6 +101,9 @@ def _fitting(message: Message) -> Message:
 
     Each header is measured once: a foreign message may have ten thousands of them.
     """
+    with contextlib.suppress(Unencodable):
+        if len(encode_properties(message)) <= PROPERTIES_MAX:
+            return message
     sizes = {name: _encoded_size(name, value) for name, value in message.headers.items()}
     bare = len(encode_properties(replace(message, headers={}))) + _TABLE_LENGTH
     excess = bare + sum(sizes.values()) - PROPERTIES_MAX

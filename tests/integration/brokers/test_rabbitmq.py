@@ -13,8 +13,8 @@ import pika
 import pytest
 
 from eventbus.brokers.port import Broker, Confirmation, Forward, Settlement
-from eventbus.brokers.rabbitmq import RabbitMQBroker, publisher
-from eventbus.errors import BrokerUnavailable, ConfigurationError
+from eventbus.brokers.rabbitmq import RabbitMQBroker, moving, publisher
+from eventbus.errors import BrokerUnavailable, ConfigurationError, EventBusError
 from eventbus.message import Message
 from eventbus.topology import Exchange, Queue, Topology, dead_letter_queue_name, retry_queue_name
 from tests.integration.brokers.conftest import EXCHANGE, QUEUE, Bench, message
@@ -616,6 +616,34 @@ def test_a_refused_copy_keeps_its_delivery_and_is_sent_again(
     wait_until(parked, 15, "the copy is parked once there is room")
     consumer.close(5)
     assert rabbit.counts(QUEUE) == [0]
+
+
+def test_a_transfer_into_a_full_queue_says_so_and_loses_nothing(rabbit: Bench) -> None:
+    rabbit.declare("#")
+    full = Queue(
+        "shop.full", {"x-queue-type": "quorum", "x-max-length": 3, "x-overflow": "reject-publish"}
+    )
+    rabbit.admin().declare(Topology(queues=(full,)))
+    rabbit.publish(*(message(n) for n in range(1_000)))
+    with pytest.raises(EventBusError, match=r"'shop\.full' refuses"):
+        rabbit.admin().transfer(QUEUE, lambda one: one, "shop.full", 1_000)
+    rabbit.wait_counts({QUEUE: 1_000 - rabbit.counts("shop.full")[0]})
+
+
+def test_browsing_and_moving_go_beyond_one_window(
+    rabbit: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "WINDOW", 4)
+    rabbit.declare("#")
+    rabbit.publish(*(message(n) for n in range(50)))
+    admin = rabbit.admin()
+    assert len(list(admin.browse(QUEUE, 30))) == 30
+
+    def odd(one: Message) -> Message | None:
+        return one if int(one.body[10:-1]) % 2 else None
+
+    assert admin.transfer(QUEUE, odd, DLQ, 1_000) == 25
+    rabbit.wait_counts({QUEUE: 25, DLQ: 25})
 
 
 def test_many_failing_messages_are_all_parked(rabbit: Bench) -> None:
