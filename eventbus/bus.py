@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 import sys
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from eventbus.django import project
 from eventbus.errors import DeclarationError, UnknownName
 from eventbus.event import Event, named_events
 from eventbus.outbox.row import OutboxRow, make_row
@@ -49,6 +51,9 @@ class EventBus:
         The service's name: CloudEvents ``source``, and the first part of its queues' names.
     retry:
         The policy of handlers that name none.
+    framework:
+        Settings from a web framework's configuration, below the environment; a configured Django
+        project is found by itself.
     settings:
         See `eventbus.settings.Settings`; each also as ``EVENTBUS_<NAME>`` in the environment.
 
@@ -62,12 +67,25 @@ class EventBus:
         bus = EventBus("shop", database_url="postgresql+psycopg://localhost/shop")
     """
 
-    def __init__(self, service: str, *, retry: Retry | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        service: str,
+        *,
+        retry: Retry | None = None,
+        framework: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
         self.service = check_name_part("service name", service)
-        self.settings = Settings.load(settings)
+        framework = project.settings() if framework is None else framework
+        self.settings = Settings.load(settings, framework=framework)
         self.retry = retry or Retry()
         self._subscriptions: dict[str, Subscription] = {}
         self._handlers: dict[str, Handler] = {}
+        #: Context managers that a worker enters around each run of a handler, the first outermost:
+        #: a web framework's application context, its care for connections.
+        self.handler_scopes: list[Callable[[], AbstractContextManager[Any]]] = []
+        if project.configured():
+            self.handler_scopes.append(project.fresh_connections)
         _buses.add(self)
 
     def __repr__(self) -> str:
@@ -163,7 +181,7 @@ class EventBus:
         )
 
     def _writer(self, session: Any) -> Any:
-        if session is None and "django.db" in sys.modules:
+        if session is None and project.configured():
             from eventbus.django.writer import writer_in_atomic_block
 
             writer = writer_in_atomic_block(self.settings.database_url)

@@ -78,9 +78,21 @@ class Settings:
 
     @classmethod
     def load(
-        cls, given: Mapping[str, Any], environment: Mapping[str, str] | None = None
+        cls,
+        given: Mapping[str, Any],
+        environment: Mapping[str, str] | None = None,
+        framework: Mapping[str, Any] | None = None,
     ) -> Settings:
-        """Merge `given` keywords over the ``EVENTBUS_*`` of the environment, and check each value.
+        """Merge `given` keywords over the environment over `framework`, and check each value.
+
+        Parameters
+        ----------
+        given:
+            Keywords of the bus.
+        environment:
+            Where ``EVENTBUS_*`` are looked up; the process's by default.
+        framework:
+            Settings of the web framework, where there is one.
 
         Raises
         ------
@@ -88,7 +100,8 @@ class Settings:
             Names the setting, where it came from, the value (masked) and what would do.
         """
         environment = os.environ if environment is None else environment
-        unknown = sorted(set(given) - set(_CHECKS))
+        framework = framework or {}
+        unknown = sorted({*given, *framework} - set(_CHECKS))
         if unknown:
             raise ConfigurationError(
                 f"there is no setting {unknown[0]!r}; settings: {', '.join(sorted(_CHECKS))}"
@@ -100,6 +113,8 @@ class Settings:
                 values[name] = _checked(check, given[name], name)
             elif environment.get(variable):
                 values[name] = _checked(check, environment[variable], variable)
+            elif framework.get(name) is not None:
+                values[name] = _checked(check, framework[name], f"EVENTBUS[{name!r}]")
         return cls(**values)
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from eventbus.outcome import Ack, DeadLetter, RetryAfter
 from eventbus.subscription import Handler, Subscription
 
 from .crash_points import crash_point
+from .idempotency import make_inbox
 from .idempotency.inbox import Inbox, InboxBusy, InboxMismatch
 from .idempotency.port import Key
 from .invocation import call
@@ -37,7 +39,11 @@ from .work import Job, Work
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
 
+    from .idempotency.django import DjangoInbox
+
 log = logging.getLogger("eventbus.worker")
+
+_NO_SCOPES = nullcontext()
 
 #: How long a message waits whose event another worker is handling.
 BUSY_DELAY = timedelta(seconds=1)
@@ -155,18 +161,19 @@ class Invoker:
 
     def __init__(self, bus: EventBus) -> None:
         self._bus = bus
-        self._inbox: Inbox | None = None
+        self._inbox: Inbox | DjangoInbox | None = None
         if any(handler.transactional for handler in bus.handlers.values()):
-            self._inbox = Inbox(bus.engine, bus.service)
+            self._inbox = make_inbox(bus)
 
     def run(self, job: Job) -> None:
         """Run the handler and set the job's outcome; raises nothing of the handler's."""
         started = time.perf_counter()
         try:
-            if job.handler.transactional:
-                self._run_transactional(job)
-            else:
-                self._call(job, None)
+            with self._scopes():
+                if job.handler.transactional:
+                    self._run_transactional(job)
+                else:
+                    self._call(job, None)
             job.outcome = Ack()
         except (InboxBusy, IdempotencyStoreUnavailable) as error:
             log.info("%s; it is tried again", error)
@@ -177,6 +184,14 @@ class Invoker:
             self._failed(job, error)
         job.seconds = time.perf_counter() - started
         crash_point("worker.handled")
+
+    def _scopes(self) -> AbstractContextManager[Any]:
+        if not self._bus.handler_scopes:
+            return _NO_SCOPES
+        stack = ExitStack()
+        for scope in self._bus.handler_scopes:
+            stack.enter_context(scope())
+        return stack
 
     def _run_transactional(self, job: Job) -> None:
         assert self._inbox is not None

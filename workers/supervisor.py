@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
+import select
 import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
@@ -29,6 +30,9 @@ GRACE_SECONDS = 5.0
 SAME_SIGNAL_SECONDS = 0.2
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+#: In the pipe beside the numbers of signals; no signal has it.
+_SERVICE_ENDED = b"\0"
 
 
 class Service(Protocol):
@@ -76,44 +80,59 @@ def exit_process(code: int) -> NoReturn:
 
 
 class _Supervisor:
+    """Waits on a pipe for signals and for the ends of services.
+
+    Not on a queue: Python runs a signal's handler only when the main thread wakes up, and a signal
+    that comes a moment before it begins to wait, or to another thread, does not wake it. What
+    `signal.set_wakeup_fd` writes does.
+    """
+
     def __init__(self, services: Mapping[str, Service]) -> None:
         self._services = services
         self._running = set(services)
-        # Signals and ends of services, in the order in which they come. A SimpleQueue, because
-        # its put may interrupt itself, as a signal does.
-        self._happened: queue.SimpleQueue[signal.Signals | str] = queue.SimpleQueue()
+        self._ended: deque[str] = deque()
         self._error: BaseException | None = None
         self._signals = 0
         self._last_signal = -SAME_SIGNAL_SECONDS
+        self._inlet, self._outlet = os.pipe()
+        os.set_blocking(self._inlet, False)
+        os.set_blocking(self._outlet, False)
 
     def run(self) -> int:
-        with self._receiving_signals():
-            for name, service in self._services.items():
-                threading.Thread(
-                    target=self._serve, args=(name, service), name=name, daemon=True
-                ).start()
-            while self._running and self._signals < 2:
-                self._react(self._happened.get())
-            if self._running:
-                self._stop_now()
+        try:
+            with self._receiving_signals():
+                self._start()
+                while self._running and self._signals < 2:
+                    self._wait(None)
+                if self._running:
+                    self._stop_now()
+        finally:
+            self._close()
         if self._error is not None:
             raise self._error
         return 1 if self._signals > 1 else 0
 
+    def _start(self) -> None:
+        for name, service in self._services.items():
+            arguments = (name, service)
+            threading.Thread(target=self._serve, args=arguments, name=name, daemon=True).start()
+
+    def _close(self) -> None:
+        # A service that did not end would write into whatever gets the number next.
+        if not self._running:
+            os.close(self._inlet)
+            os.close(self._outlet)
+
     @contextmanager
     def _receiving_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        before_fd = signal.set_wakeup_fd(self._outlet, warn_on_full_buffer=False)
+        before = {number: signal.signal(number, _ignore) for number in _SIGNALS}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if now - self._last_signal >= SAME_SIGNAL_SECONDS:
-            self._happened.put(signal.Signals(number))
-        self._last_signal = now
+            signal.set_wakeup_fd(before_fd)
 
     def _serve(self, name: str, service: Service) -> None:
         try:
@@ -121,16 +140,29 @@ class _Supervisor:
         except BaseException as error:  # the main thread raises it
             self._error = self._error or error
         finally:
-            self._happened.put(name)
+            self._ended.append(name)
+            os.write(self._outlet, _SERVICE_ENDED)
 
-    def _react(self, what: signal.Signals | str) -> None:
-        if isinstance(what, signal.Signals):
-            self._signals += 1
-            if self._signals == 1:
-                logger.info("%s: draining; a second one stops at once", what.name)
-                self._drain()
-        else:
-            self._running.discard(what)
+    def _wait(self, timeout: float | None) -> None:
+        """Wait for something to happen, and react to all that has."""
+        if not select.select([self._inlet], [], [], timeout)[0]:
+            return
+        for number in os.read(self._inlet, 4096):
+            if number in _SIGNALS:
+                self._on_signal(signal.Signals(number))
+        while self._ended:
+            self._running.discard(self._ended.popleft())
+            self._drain()
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        now = time.monotonic()
+        same = now - self._last_signal < SAME_SIGNAL_SECONDS
+        self._last_signal = now
+        if same:
+            return
+        self._signals += 1
+        if self._signals == 1:
+            logger.info("%s: draining; a second one stops at once", number.name)
             self._drain()
 
     def _drain(self) -> None:
@@ -143,10 +175,12 @@ class _Supervisor:
             self._services[name].stop_now()
         deadline = time.monotonic() + GRACE_SECONDS
         while self._running:
-            try:
-                what = self._happened.get(timeout=max(deadline - time.monotonic(), 0.0))
-            except queue.Empty:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 logger.error("not stopped within %g s: %s", GRACE_SECONDS, sorted(self._running))
                 return
-            if isinstance(what, str):
-                self._running.discard(what)
+            self._wait(left)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """What it has to say is in the pipe."""

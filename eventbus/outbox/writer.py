@@ -213,11 +213,16 @@ def check_database(used: URL, database_url: str) -> None:
     if not used.database and used.get_backend_name() != "sqlite":
         # An engine made with creator=... connects by means that its URL does not tell.
         return
-    if _identity(used) != _identity(expected):
+    if not same_database(used, expected):
         raise EventBusError(
             f"the session writes to {used.render_as_string()}, but this bus dispatches the outbox "
             f"in {expected.render_as_string()}; set database_url to the session's database"
         )
+
+
+def same_database(one: URL, other: URL) -> bool:
+    """Whether two URLs are of one database; host, user and driver may differ."""
+    return _identity(one) == _identity(other)
 
 
 def _identity(url: URL) -> tuple[str, str]:

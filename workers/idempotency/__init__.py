@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eventbus.django import project
 from eventbus.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
 
+    from .django import DjangoInbox
+    from .inbox import Inbox
     from .port import IdempotencyStore
 
 
@@ -32,3 +35,16 @@ def make_store(bus: EventBus) -> IdempotencyStore:
             f"pip install 'eventbus[redis]'"
         ) from None
     return RedisStore(bus.settings.redis_url, bus.service)
+
+
+def make_inbox(bus: EventBus) -> Inbox | DjangoInbox:
+    """The transactional inbox: through Django's connection in a Django project, else our own."""
+    if project.configured():
+        alias = project.alias_of(bus.settings.database_url)
+        if alias is not None:
+            from .django import DjangoInbox
+
+            return DjangoInbox(alias, bus.service)
+    from .inbox import Inbox
+
+    return Inbox(bus.engine, bus.service)

@@ -70,8 +70,7 @@ class Address:
         except (OSError, ssl.SSLError) as error:
             files = [name for name in (self.cacertfile, self.certfile, self.keyfile) if name]
             raise ConfigurationError(
-                f"a certificate file of the broker URL cannot be used "
-                f"({', '.join(files)}): {error}"
+                f"a certificate file of the broker URL cannot be used ({', '.join(files)}): {error}"
             ) from None
         return context
 

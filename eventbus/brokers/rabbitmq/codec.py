@@ -115,14 +115,10 @@ class FrameEncoder:
             )
         body = message.body
         size = len(body)
-        start = _content_start.pack(
-            2, self._channel, len(properties) + 12, _BASIC_CLASS, 0, size
-        )
+        start = _content_start.pack(2, self._channel, len(properties) + 12, _BASIC_CLASS, 0, size)
         if 0 < size <= self._payload_max:
             body_start = _frame_start.pack(3, self._channel, size)
-            return b"".join(
-                (method, start, properties, _FRAME_END, body_start, body, _FRAME_END)
-            )
+            return b"".join((method, start, properties, _FRAME_END, body_start, body, _FRAME_END))
         pieces = [method, start, properties, _FRAME_END]
         for offset in range(0, size, self._payload_max):
             part = body[offset : offset + self._payload_max]
@@ -233,9 +229,7 @@ def _short(what: str, value: str) -> bytes:
         raise Unencodable(f"{what} {value!r:.100} is not text")
     encoded = value.encode("utf-8", "backslashreplace")
     if len(encoded) > 255:
-        raise Unencodable(
-            f"{what} {value[:60]!r}... has {len(encoded)} bytes; AMQP allows 255"
-        )
+        raise Unencodable(f"{what} {value[:60]!r}... has {len(encoded)} bytes; AMQP allows 255")
     return bytes((len(encoded),)) + encoded
 
 

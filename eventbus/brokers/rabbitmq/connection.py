@@ -141,9 +141,7 @@ class DataConnection(pika.SelectConnection):  # type: ignore[misc]
         for assembly in touched:
             assembly.content.on_read()
 
-    def _take(
-        self, assembly: _Assembly, kind: int, buffer: bytes, start: int, end: int
-    ) -> bool:
+    def _take(self, assembly: _Assembly, kind: int, buffer: bytes, start: int, end: int) -> bool:
         """Whether the frame was one of content or a confirm, and is dealt with."""
         if kind == _BODY:
             self._take_body(assembly, buffer[start:end])

@@ -231,8 +231,10 @@ class RabbitMQConsumer:
 
     def _is_consuming(self) -> bool:
         subscriptions = list(self._subscriptions.values())
-        return not self._cancelled and bool(subscriptions) and all(
-            one.consuming is not None for one in subscriptions
+        return (
+            not self._cancelled
+            and bool(subscriptions)
+            and all(one.consuming is not None for one in subscriptions)
         )
 
     def _is_quiet(self) -> bool:
@@ -330,9 +332,7 @@ class RabbitMQConsumer:
             lambda: self._consume(subscription, channel),
         )
 
-    def _again(
-        self, subscription: _Subscription, reason: str, attempt: Callable[[], None]
-    ) -> None:
+    def _again(self, subscription: _Subscription, reason: str, attempt: Callable[[], None]) -> None:
         if not self._cancelled and reason != subscription.trouble:
             logger.warning("%s: queue %r: %s", self._name, subscription.name, reason)
         self._stopped(subscription, reason)

@@ -97,8 +97,10 @@ class _Batch:
 
     def settle(self, low: int, high: int, confirmation: Confirmation) -> None:
         """Frames ``low..high`` have the answer `confirmation`, unless they have one already."""
-        if confirmation is Confirmation.ROUTED and low == self.low and not (
-            self.loose or self.returned or self.positions
+        if (
+            confirmation is Confirmation.ROUTED
+            and low == self.low
+            and not (self.loose or self.returned or self.positions)
         ):
             count = high - low + 1
             self.outcomes[low : high + 1] = [confirmation] * count
