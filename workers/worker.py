@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from eventbus import database
 from eventbus.brokers.port import Consumer, Delivery, Settlement
 from eventbus.outcome import Return
-from eventbus.subscription import Subscription
+from eventbus.subscription import Handler, Subscription
 
 from .claims import Claims
 from .crash_points import crash_point
@@ -151,7 +151,7 @@ class Worker:
             self._claims.close()
             store.close()
 
-    def _handlers(self) -> Iterable[object]:
+    def _handlers(self) -> Iterable[Handler]:
         return [h for s in self.subscriptions.values() for h in s.handlers]
 
     def _declare(self) -> None:

@@ -100,6 +100,7 @@ def alias_of(url: str) -> str | None:
 
     from eventbus.outbox.writer import same_database
 
+    alias: str
     for alias in connections:
         with contextlib.suppress(ConfigurationError):
             if same_database(make_url(database_url(alias)), make_url(url)):

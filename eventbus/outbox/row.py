@@ -129,7 +129,8 @@ def _delay_ms(delay: timedelta | None) -> int:
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value or len(value) > KEY_MAX_LENGTH or "\0" in value:
         raise ValidationError(
-            f"{name}={value!r:.80} cannot be used; give 1 to {KEY_MAX_LENGTH} characters without NUL"
+            f"{name}={value!r:.80} cannot be used; give 1 to {KEY_MAX_LENGTH} characters "
+            f"without NUL"
         )
     try:
         value.encode()

@@ -83,7 +83,8 @@ def settle(
 
 def hold_ms(attempts: int) -> int:
     """How long a row waits after its refusal number ``attempts + 1``."""
-    return min(FIRST_HOLD_MS * 2 ** min(attempts, 30), LONGEST_HOLD_MS)
+    doublings = min(attempts, 30)
+    return min(FIRST_HOLD_MS << doublings, LONGEST_HOLD_MS)
 
 
 @dataclass(frozen=True, slots=True)

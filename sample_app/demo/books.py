@@ -111,7 +111,8 @@ class Books:
         return sum(amounts.get(order_id) != amount for order_id, amount in charges)
 
     def _taken(self) -> int:
-        return FIRST_STOCK * len(PRODUCTS) - sum(self._column("inventory", Stock.available))
+        left: int = sum(self._column("inventory", Stock.available))
+        return FIRST_STOCK * len(PRODUCTS) - left
 
     def _count(self, service: str, table: Any, *where: sa.ColumnElement[bool]) -> int:
         counting = sa.select(sa.func.count()).select_from(table).where(*where)

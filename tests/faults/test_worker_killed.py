@@ -11,7 +11,6 @@ import pytest
 from eventbus.backoff import Backoff
 from eventbus.brokers.port import Confirmation
 from eventbus.message import HANDLER_HEADER, REASON_HEADER, Message
-from eventbus.outbox.publication import to_publication
 from eventbus.outbox.store import OutboxStore
 from tests.faults.stack import Process, Stack
 from tests.waiting import wait_until

@@ -24,7 +24,7 @@ _FIND = "SELECT fingerprint FROM eventbus_inbox WHERE handler = %s AND event_id 
 
 
 class DjangoInbox:
-    """Does what `eventbus.workers.idempotency.inbox.Inbox` does, for the project's database `alias`.
+    """Does what `Inbox` does, for the Django project's database `alias`.
 
     Django itself refuses ``commit()`` and ``rollback()`` inside the block.
     """

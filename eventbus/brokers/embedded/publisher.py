@@ -175,7 +175,7 @@ class EmbeddedPublisher:
                 confirmations.append(Confirmation.REFUSED)
                 continue
             confirmations.append(Confirmation.ROUTED if queues else Confirmation.UNROUTED)
-            properties = rows.properties_of(message) if queues else None
+            properties = rows.properties_of(message) if queues else ""
             new.extend(rows.published_row(queue, message, properties) for queue in queues)
             inserted.update(queues)
         rows.insert(connection, new)

@@ -527,9 +527,7 @@ def test_a_missing_queue_is_trouble_until_it_is_declared(rabbit: Bench) -> None:
     assert consumer.trouble is None
 
 
-def test_a_deleted_queue_is_consumed_again_once_it_is_back(
-    rabbit: Bench, broker_url: str
-) -> None:
+def test_a_deleted_queue_is_consumed_again_once_it_is_back(rabbit: Bench, broker_url: str) -> None:
     rabbit.declare("#")
     consumer, received = rabbit.consume()
     with closing(pika.BlockingConnection(pika.URLParameters(broker_url))) as connection:

@@ -1,4 +1,4 @@
-"""A whole Django project in one module; settings come from the environment. Run as ``manage.py``."""
+"""A whole Django project in one module; the environment says where. Run as ``manage.py``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import sys
 from sqlalchemy.engine import make_url
 
 _url = make_url(os.environ["PROJECT_DATABASE_URL"])
+_ENGINES = {"sqlite": "sqlite3", "postgresql": "postgresql"}
 _database = {
-    "ENGINE": f"django.db.backends.{'sqlite3' if _url.get_backend_name() == 'sqlite' else 'postgresql'}",
+    "ENGINE": f"django.db.backends.{_ENGINES[_url.get_backend_name()]}",
     "NAME": _url.database,
     "USER": _url.username or "",
     "PASSWORD": _url.password or "",

@@ -1,5 +1,7 @@
 """What a view would do; prints the outcome of each case as JSON. Run as a module."""
 
+# ruff: noqa: E402 - Django wants to be set up before its models are imported.
+
 from __future__ import annotations
 
 import json

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand
 
@@ -16,7 +16,7 @@ class Command(BaseCommand):
 
     help = "Run a command of eventbus: worker, dispatcher, db upgrade, dlq list, ..."
     # The command line looks at the servers itself, and says what it finds.
-    requires_system_checks: list[str] = []
+    requires_system_checks: ClassVar[list[str]] = []
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Pass the arguments on untouched; Django would take ``--help`` and others for itself."""
