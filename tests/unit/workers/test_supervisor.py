@@ -1,0 +1,167 @@
+"""Signals and ends of services. The signals are real; they go to this very process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from eventbus.errors import BrokerUnavailable
+from eventbus.workers import supervisor
+from eventbus.workers.supervisor import SAME_SIGNAL_SECONDS, supervise
+from tests.waiting import wait_until
+
+
+class Fake:
+    """A service that runs until it is told how to end."""
+
+    def __init__(self, *, drains: bool = True, error: BaseException | None = None) -> None:
+        self.started = threading.Event()
+        self.stopped = threading.Event()
+        self.stopped_now = threading.Event()
+        self._end = threading.Event()
+        self._drains = drains
+        self._error = error
+
+    def run(self) -> None:
+        self.started.set()
+        if self._error is not None:
+            raise self._error
+        self._end.wait(30)
+
+    def stop(self) -> None:
+        self.stopped.set()
+        if self._drains:
+            self._end.set()
+
+    def stop_now(self) -> None:
+        self.stopped_now.set()
+        self._end.set()
+
+
+def meanwhile(action: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=action, daemon=True)
+    thread.start()
+    return thread
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_every_service_and_ends_with_0(number: int) -> None:
+    first, second = Fake(), Fake()
+
+    def act() -> None:
+        first.started.wait(10)
+        second.started.wait(10)
+        send(number)
+
+    meanwhile(act)
+    assert supervise({"dispatcher": first, "worker": second}) == 0
+    assert first.stopped.is_set()
+    assert second.stopped.is_set()
+    assert not first.stopped_now.is_set()
+
+
+def test_a_second_signal_stops_at_once_and_ends_with_1() -> None:
+    slow = Fake(drains=False)
+
+    def act() -> None:
+        slow.started.wait(10)
+        send(signal.SIGTERM)
+        slow.stopped.wait(10)
+        time.sleep(SAME_SIGNAL_SECONDS)  # any later than this it is a second one
+        send(signal.SIGINT)
+
+    meanwhile(act)
+    assert supervise({"worker": slow}) == 1
+    assert slow.stopped_now.is_set()
+
+
+def test_a_signal_that_comes_twice_at_once_drains() -> None:
+    slow = Fake(drains=False)
+
+    def act() -> None:
+        slow.started.wait(10)
+        send(signal.SIGTERM)
+        slow.stopped.wait(10)
+        send(signal.SIGTERM)
+        time.sleep(SAME_SIGNAL_SECONDS)
+        slow._end.set()
+
+    meanwhile(act)
+    assert supervise({"worker": slow}) == 0
+    assert not slow.stopped_now.is_set()
+
+
+def test_an_error_of_one_drains_the_other_and_is_raised() -> None:
+    healthy = Fake()
+    with pytest.raises(BrokerUnavailable, match="away"):
+        supervise({"dispatcher": healthy, "worker": Fake(error=BrokerUnavailable("away"))})
+    assert healthy.stopped.is_set()
+    assert not healthy.stopped_now.is_set()
+
+
+def test_a_service_that_ends_by_itself_ends_the_others() -> None:
+    done, other = Fake(), Fake()
+    done._end.set()
+    assert supervise({"dispatcher": done, "worker": other}) == 0
+    assert other.stopped.is_set()
+
+
+def test_a_service_that_does_not_stop_is_left_after_the_grace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor, "GRACE_SECONDS", 0.1)
+    stuck = Fake(drains=False)
+    stuck.stop_now = stuck.stopped_now.set  # type: ignore[method-assign]
+
+    def act() -> None:
+        stuck.started.wait(10)
+        send(signal.SIGTERM)
+        stuck.stopped.wait(10)
+        time.sleep(SAME_SIGNAL_SECONDS)
+        send(signal.SIGTERM)
+
+    meanwhile(act)
+    started = time.monotonic()
+    assert supervise({"worker": stuck}) == 1
+    assert time.monotonic() - started < 5
+    stuck._end.set()
+
+
+def test_the_signal_handlers_of_before_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    done = Fake()
+    done._end.set()
+    supervise({"worker": done})
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_process_ends_although_a_handler_runs_on() -> None:
+    code = (
+        "import threading, time\n"
+        "from eventbus.workers.supervisor import exit_process\n"
+        "threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "print('last words')\n"
+        "exit_process(3)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout) == (3, "last words\n")
+
+
+def test_no_thread_is_left_behind() -> None:
+    done = Fake()
+    done._end.set()
+    supervise({"only-this-one": done})
+    wait_until(lambda: "only-this-one" not in {thread.name for thread in threading.enumerate()}, 5)
