@@ -107,9 +107,8 @@ def _bus_of(aggregate: RecordsEvents) -> EventBus:
 
 def _write_recorded(session: Session, *_: Any) -> None:
     for aggregate, recorded in _take(session):
-        if aggregate in session.new:
-            written = session.info.setdefault(_WRITTEN, [])
-            written.append((aggregate, recorded, _current_transaction(session)))
+        written = session.info.setdefault(_WRITTEN, [])
+        written.append((aggregate, recorded, _current_transaction(session)))
         _bus_of(aggregate).publish(
             recorded.event,
             session=session,
@@ -120,30 +119,35 @@ def _write_recorded(session: Session, *_: Any) -> None:
 
 
 def _undo(session: Session, rolled_back: SessionTransaction) -> None:
-    """A rollback undoes what happened, and so what was recorded of it."""
+    """A rollback undoes what happened, and so what was recorded of it; only that."""
+    # A failed flush is a transaction of its own here, but has undone the savepoint around it.
+    while rolled_back.parent is not None and not rolled_back.nested:
+        rolled_back = rolled_back.parent
     pending: dict[int, Any] = session.info.pop(_AGGREGATES, {})
-    for key, aggregate in pending.items():
-        # What was new has left the session as it was, events included, and may be added again.
-        if inspect(aggregate).transient:
-            continue
-        recorded = aggregate.__dict__.pop(_RECORDED, ())
-        kept = [one for one in recorded if not _within(one.transaction, rolled_back)]
-        if kept:
-            aggregate.__dict__[_RECORDED] = kept
-            session.info.setdefault(_AGGREGATES, {})[key] = aggregate
-    _give_back(session, rolled_back)
-
-
-def _give_back(session: Session, rolled_back: SessionTransaction) -> None:
-    """Return to what was new the events that the attempt to write it had taken from it."""
-    kept = []
-    for aggregate, recorded, transaction in session.info.pop(_WRITTEN, ()):
-        if _within(transaction, rolled_back):
-            aggregate.__dict__.setdefault(_RECORDED, []).append(replace(recorded, transaction=None))
+    for aggregate in pending.values():
+        for recorded in aggregate.__dict__.pop(_RECORDED, ()):
+            _keep_if_it_stands(session, aggregate, recorded, rolled_back)
+    for written in session.info.pop(_WRITTEN, ()):
+        aggregate, recorded, written_in = written
+        if _within(written_in, rolled_back):
+            _keep_if_it_stands(session, aggregate, recorded, rolled_back)
         else:
-            kept.append((aggregate, recorded, transaction))
-    if kept:
-        session.info[_WRITTEN] = kept
+            session.info.setdefault(_WRITTEN, []).append(written)
+
+
+def _keep_if_it_stands(
+    session: Session, aggregate: Any, recorded: Recorded, rolled_back: SessionTransaction
+) -> None:
+    """Record again what a rollback has not undone.
+
+    What was new has left the session as it was, and may be added once more. And what was recorded
+    before a savepoint, and written in it, has still happened.
+    """
+    if inspect(aggregate).transient:
+        aggregate.__dict__.setdefault(_RECORDED, []).append(replace(recorded, transaction=None))
+    elif not _within(recorded.transaction, rolled_back):
+        aggregate.__dict__.setdefault(_RECORDED, []).append(recorded)
+        session.info.setdefault(_AGGREGATES, {})[id(aggregate)] = aggregate
 
 
 def _within(transaction: SessionTransaction | None, outer: SessionTransaction) -> bool:
