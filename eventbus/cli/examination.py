@@ -182,6 +182,8 @@ def _mysql(connection: Connection) -> Iterator[Finding]:
 
 def _broker(bus: EventBus) -> Iterator[Finding]:
     if bus.settings.embedded:
+        if not _has_tables(bus):
+            return  # already found, with the tables
         yield Finding("broker", OK, servers(bus.settings)["broker"])
     else:
         bus.broker.ping()
@@ -190,10 +192,18 @@ def _broker(bus: EventBus) -> Iterator[Finding]:
         if not bus.settings.embedded:
             yield _broker_version(admin.server(), bus.broker.url)
         yield from _topology(bus, admin)
-    except DatabaseNotMigrated:
-        return  # already found, with the tables
     finally:
         admin.close()
+
+
+def _has_tables(bus: EventBus) -> bool:
+    from eventbus.cli.start import check_database, databases
+
+    try:
+        check_database(databases(bus)[-1])  # the broker's own, where it has one
+    except DatabaseNotMigrated:
+        return False
+    return True
 
 
 def _broker_version(server: str, url: str) -> Finding:
