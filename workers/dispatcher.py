@@ -23,9 +23,9 @@ from eventbus.backoff import Backoff
 from eventbus.brokers.port import Confirmation, Publisher
 from eventbus.errors import BrokerUnavailable, DatabaseUnavailable
 from eventbus.outbox.publication import to_publication
+from eventbus.outbox.row import OUTBOX_CHANNEL
 from eventbus.outbox.store import OutboxStore, StoredRow
 from eventbus.outbox.transitions import Change, plan_waves, settle
-from eventbus.outbox.writer import OUTBOX_CHANNEL
 
 from .crash_points import crash_point
 from .housekeeping import Housekeeping

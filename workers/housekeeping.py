@@ -16,7 +16,7 @@ from eventbus.brokers.port import Confirmation, Publisher
 from eventbus.outbox.publication import to_publication
 from eventbus.outbox.store import OutboxStore
 
-from .idempotency.inbox import Inbox
+from .idempotency.inbox_retention import purge_inbox
 from .idempotency.sql import SqlStore
 
 if TYPE_CHECKING:
@@ -73,10 +73,10 @@ class Housekeeping:
         settings = self._bus.settings
         log_age_ms = int(settings.event_log_retention.total_seconds() * 1000)
         inbox_age_ms = int(settings.idempotency_ttl.total_seconds() * 1000)
-        inbox = Inbox(self._bus.engine, self._bus.service)
-        keys = SqlStore(self._bus.engine, self._bus.service)
+        engine = self._bus.engine
+        keys = SqlStore(engine, self._bus.service)
         _delete_in_batches(lambda: self._store.delete_logged_before(log_age_ms, DELETE_BATCH))
-        _delete_in_batches(lambda: inbox.purge(inbox_age_ms, DELETE_BATCH))
+        _delete_in_batches(lambda: purge_inbox(engine, inbox_age_ms, DELETE_BATCH))
         _delete_in_batches(lambda: keys.purge_expired(DELETE_BATCH))
 
 

@@ -16,6 +16,8 @@ from eventbus.errors import ValidationError
 from eventbus.event import Event
 from eventbus.identifiers import new_event_id
 
+#: What a dispatcher listens on, to learn of new rows (`eventbus.wakeup`).
+OUTBOX_CHANNEL = "eventbus_outbox"
 #: The width of the columns, and of what an AMQP header should carry.
 KEY_MAX_LENGTH = 255
 #: The unit that dispatchers lease, and so the most of them that can share one outbox. The number

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection, Engine
 
 from eventbus import tables
@@ -237,11 +237,8 @@ class OutboxStore:
             )
             return
         selected = sa.select(*moved, *extra).where(*chosen)
-        if dialect == "sqlite":
-            insert: Any = sqlite.insert(tables.event_log).prefix_with("OR IGNORE")
-        else:
-            insert = mysql.insert(tables.event_log).prefix_with("IGNORE")
-        connection.execute(insert.from_select(_LOG_COLUMNS, selected))
+        insert = sa.insert(tables.event_log).from_select(_LOG_COLUMNS, selected)
+        connection.execute(insert.prefix_with("OR IGNORE" if dialect == "sqlite" else "IGNORE"))
         connection.execute(sa.delete(tables.outbox).where(*chosen))
 
     def stats(self) -> OutboxStats:

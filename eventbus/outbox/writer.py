@@ -21,10 +21,7 @@ from sqlalchemy.orm import Session, registry, scoped_session
 from eventbus import tables, wakeup
 from eventbus.database import is_missing_table, sync_url
 from eventbus.errors import DatabaseNotMigrated, EventBusError, NotInTransaction
-from eventbus.outbox.row import OutboxRow
-
-#: What a dispatcher listens on.
-OUTBOX_CHANNEL = "eventbus_outbox"
+from eventbus.outbox.row import OUTBOX_CHANNEL, OutboxRow
 
 _NOTIFY = "eventbus_notify"
 

@@ -44,7 +44,7 @@ def server_stack(
 def own_stack(
     own_rabbitmq: RabbitMQ, own_redis: Redis, own_postgres: PostgreSQL, tmp_path: Path
 ) -> Iterator[Stack]:
-    """On servers that the test may kill: the fixtures `own_rabbitmq`, `own_redis`, `own_postgres`."""
+    """On servers that the test may kill: `own_rabbitmq`, `own_redis`, `own_postgres`."""
     environment = {
         "EVENTBUS_BROKER_URL": own_rabbitmq.url,
         "EVENTBUS_REDIS_URL": own_redis.url,

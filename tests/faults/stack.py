@@ -1,4 +1,4 @@
-"""The servers of one fault test, the processes of `tests.faults.shop` on them, and what they did."""
+"""The servers of one fault test, the processes of `tests.faults.shop`, and what they did."""
 
 from __future__ import annotations
 

@@ -29,11 +29,10 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session, SessionTransaction
 
-from eventbus.database import now_ms
 from eventbus.errors import EventBusError, IdempotencyStoreUnavailable, TransactionRefused
 from eventbus.tables import inbox as table
 
-from .contention import is_contention, retrying
+from .contention import is_contention
 from .names import bounded, handler_name
 from .port import Key
 from .sql import unavailable
@@ -123,19 +122,6 @@ class Inbox:
             raise
         finally:
             session.end()
-
-    def purge(self, older_than_ms: int, limit: int = 1000) -> int:
-        """Delete up to `limit` rows of events handled longer ago than that; how many."""
-
-        def purge() -> int:
-            with unavailable(self._engine), self._engine.begin() as connection:
-                oldest = int(connection.execute(sa.select(now_ms())).scalar_one()) - older_than_ms
-                rows = connection.execute(_OLD, {"oldest": oldest, "most": limit}).all()
-                for handler, event_id in sorted(map(tuple, rows)):
-                    connection.execute(_DELETE, {"handler": handler, "event_id": event_id})
-                return len(rows)
-
-        return retrying(purge)
 
     def _begin(self, session: _HandlerSession, key: Key, row: dict[str, Any]) -> bool:
         """Insert the row; whether this is the first time."""
@@ -310,12 +296,6 @@ class _HandlerSession(Session):
 
 _FINGERPRINT = sa.select(table.c.fingerprint).where(
     table.c.handler == sa.bindparam("handler"), table.c.event_id == sa.bindparam("event_id")
-)
-_OLD = (
-    sa.select(table.c.handler, table.c.event_id)
-    .where(table.c.processed_at_ms < sa.bindparam("oldest"))
-    .order_by(table.c.processed_at_ms)
-    .limit(sa.bindparam("most"))
 )
 _DELETE = table.delete().where(
     table.c.handler == sa.bindparam("handler"), table.c.event_id == sa.bindparam("event_id")

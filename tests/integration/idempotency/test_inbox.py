@@ -20,6 +20,7 @@ from eventbus.errors import (
 )
 from eventbus.workers.idempotency import inbox as inbox_module
 from eventbus.workers.idempotency.inbox import Inbox, InboxBusy, InboxMismatch
+from eventbus.workers.idempotency.inbox_retention import purge_inbox
 from eventbus.workers.idempotency.port import Key
 from tests.services import PostgreSQL
 from tests.waiting import wait_until
@@ -274,9 +275,9 @@ def test_old_rows_are_purged_in_small_batches(engine: Engine) -> None:
             .where(tables.inbox.c.event_id < "3")
             .values(processed_at_ms=tables.inbox.c.processed_at_ms - 10_000_000)
         )
-    assert inbox.purge(older_than_ms=5_000_000, limit=2) == 2
-    assert inbox.purge(older_than_ms=5_000_000, limit=2) == 1
-    assert inbox.purge(older_than_ms=5_000_000, limit=2) == 0
+    assert purge_inbox(engine, older_than_ms=5_000_000, limit=2) == 2
+    assert purge_inbox(engine, older_than_ms=5_000_000, limit=2) == 1
+    assert purge_inbox(engine, older_than_ms=5_000_000, limit=2) == 0
     assert in_inbox(engine) == 2
 
 

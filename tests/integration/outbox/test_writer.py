@@ -28,8 +28,7 @@ from eventbus.context import Context, current_context
 from eventbus.envelope import Envelope
 from eventbus.errors import DatabaseNotMigrated, EventBusError
 from eventbus.event import Event
-from eventbus.outbox.row import shard_of
-from eventbus.outbox.writer import OUTBOX_CHANNEL
+from eventbus.outbox.row import OUTBOX_CHANNEL, shard_of
 
 from .events import OrderPaid
 from .sessions import (
