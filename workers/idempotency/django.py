@@ -10,7 +10,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from .inbox import InboxMismatch
+from eventbus.errors import IdempotencyStoreUnavailable, TransactionRefused
+
+from .inbox import InboxBusy, InboxMismatch
 from .names import bounded, handler_name
 from .port import Key
 
@@ -39,14 +41,61 @@ class DjangoInbox:
 
         Raises
         ------
+        InboxBusy
+            Another worker is running the event. It is not done: try again later.
         InboxMismatch
             The id has been handled with other data.
+        IdempotencyStoreUnavailable
+            The database could not be asked.
+        TransactionRefused
+            The handler ended or spoilt the transaction; everything is rolled back.
         """
         from django.db import connections, transaction
 
-        with transaction.atomic(using=self._alias):
-            connection = connections[self._alias]
-            yield connection if self._insert(connection, key) else None
+        connection = connections[self._alias]
+        with contextlib.ExitStack() as stack:
+            with self._unavailable():
+                stack.enter_context(transaction.atomic(using=self._alias))
+                first = self._insert(connection, key)
+                # Its release shows whether the transaction is still there, and sound.
+                savepoint = transaction.savepoint(using=self._alias) if first else None
+            if not first:
+                yield None
+                return
+            yield connection
+            self._check_sound(connection, savepoint)
+
+    @contextlib.contextmanager
+    def _unavailable(self) -> Iterator[None]:
+        from django.db import InterfaceError, OperationalError
+
+        try:
+            yield
+        except (OperationalError, InterfaceError) as error:
+            raise IdempotencyStoreUnavailable(
+                f"the Django database {self._alias!r} cannot be asked: {str(error).strip()[:300]}"
+            ) from error
+
+    def _check_sound(self, connection: Any, savepoint: Any) -> None:
+        """Refuse a commit that would keep the inbox row and not the effect.
+
+        A handler that caught a database error has lost all it wrote: PostgreSQL answers the COMMIT
+        that follows with a silent ROLLBACK, and Django one after ``set_rollback(True)``.
+        """
+        from django.db import DatabaseError, transaction
+
+        spoilt = connection.needs_rollback
+        if not spoilt:
+            try:
+                transaction.savepoint_commit(savepoint, using=self._alias)
+            except DatabaseError:
+                spoilt = True
+        if spoilt:
+            raise TransactionRefused(
+                "the transaction was ended inside the handler, by itself or by a database error "
+                "that the handler caught; put a part that may fail into 'with "
+                "transaction.atomic():'. Everything was rolled back"
+            )
 
     def _insert(self, connection: Any, key: Key) -> bool:
         """Insert the row; whether this is the first time."""
@@ -62,7 +111,10 @@ class DjangoInbox:
                 return True
             cursor.execute(_FIND, (handler, event_id))
             found = cursor.fetchone()
-        if found is not None and found[0] != fingerprint:
+        if found is None:
+            # Purged, or not visible in this transaction: the next delivery will tell.
+            raise InboxBusy(f"event {key.event_id!r} was not first, and is not there yet")
+        if found[0] != fingerprint:
             raise InboxMismatch(
                 f"{key.handler!r} has handled an event with the id {key.event_id!r} and other data"
             )

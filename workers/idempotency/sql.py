@@ -22,7 +22,7 @@ from eventbus.database import explain
 from eventbus.errors import DatabaseUnavailable, IdempotencyStoreUnavailable
 
 from . import transitions
-from .contention import ATTEMPTS, retrying
+from .contention import retrying
 from .names import bounded, handler_name
 from .port import Claim, Key
 from .statements import RowId, statements_for
@@ -121,19 +121,18 @@ class SqlStore:
         if not keys:
             return []
         ids = [self._id(key) for key in keys]
-        for attempt in range(ATTEMPTS):
-            once = functools.partial(self._once, ids, keys, step, expect_new or attempt > 0)
-            answers = retrying(once)
-            if answers is not None:
-                return answers
-        raise IdempotencyStoreUnavailable(
-            f"idempotency store: rows of {keys[0].handler!r} vanish as fast as they are written"
-        )
+        answers = None
+        if not expect_new:
+            answers = retrying(functools.partial(self._once, ids, keys, step, False))
+        if answers is None:
+            answers = retrying(functools.partial(self._once, ids, keys, step, True))
+        assert answers is not None
+        return answers
 
     def _once(
         self, ids: list[RowId], keys: Sequence[Key], step: _Step[Answer], insert_first: bool
     ) -> list[Answer] | None:
-        """Apply `step` in one transaction; None where a row that it needs is not there to lock.
+        """Apply `step` in one transaction; None where a row that it would write is not there yet.
 
         Inserting comes before locking, never between: whoever waits for an insert while it holds
         locks can deadlock with one that does the same.
@@ -149,7 +148,6 @@ class SqlStore:
                 self._statements.insert_if_absent(connection, fresh)
             before = self._statements.lock(connection, ids)
             if not fresh.keys() <= before.keys():
-                # Never inserted, or deleted by another worker between our two statements.
                 return None
             after, answers = dict(before), []
             for row_id, key in zip(ids, keys, strict=True):

@@ -69,7 +69,7 @@ class Statements:
         }
 
     def insert_if_absent(self, connection: Connection, records: Mapping[RowId, Record]) -> None:
-        """Insert `records`; a row that is there already stays as it is."""
+        """Insert `records`; a row that is there already stays as it is, and nobody deletes it."""
         if records:
             connection.execute(self._insert, self._parameters(records))
 
@@ -143,7 +143,14 @@ def _postgresql() -> Statements:
         .lateral("found")
     )
     lock = sa.select(row).select_from(ids.join(row, sa.true()))
-    return _PostgreSQLStatements(insert.on_conflict_do_nothing(), upsert, lock)
+    # WHERE false: nothing is changed, but the row is locked. With DO NOTHING it could be deleted
+    # by another worker before we come to lock it.
+    keep = insert.on_conflict_do_update(
+        index_elements=table.primary_key,
+        set_={"handler": insert.excluded.handler},
+        where=sa.false(),
+    )
+    return _PostgreSQLStatements(keep, upsert, lock)
 
 
 def _rows(records: Mapping[RowId, Record]) -> list[tuple[Any, ...]]:
