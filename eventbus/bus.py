@@ -86,6 +86,8 @@ class EventBus:
         self.handler_scopes: list[Callable[[], AbstractContextManager[Any]]] = []
         if project.configured():
             self.handler_scopes.append(project.fresh_connections)
+            # Now, as long as the database has the name that the settings give it.
+            project.alias_of(self.settings.database_url)
         _buses.add(self)
 
     def __repr__(self) -> str:
@@ -348,14 +350,14 @@ class EventBus:
         """An engine of our own for `database_url`; publishing uses the caller's, not this."""
         from eventbus.database import make_engine
 
-        return make_engine(self.settings.database_url)
+        return make_engine(project.at_present(self.settings).database_url)
 
     @cached_property
     def broker(self) -> Broker:
         """The broker that the settings name; opens no connection."""
         from eventbus.brokers import make_broker
 
-        return make_broker(self.settings)
+        return make_broker(project.at_present(self.settings))
 
 
 def _where(handler: Handler) -> str:

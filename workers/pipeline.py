@@ -188,10 +188,11 @@ class Invoker:
     def _scopes(self) -> AbstractContextManager[Any]:
         if not self._bus.handler_scopes:
             return _NO_SCOPES
-        stack = ExitStack()
-        for scope in self._bus.handler_scopes:
-            stack.enter_context(scope())
-        return stack
+        # What is already entered is left again where a later scope cannot be entered.
+        with ExitStack() as stack:
+            for scope in self._bus.handler_scopes:
+                stack.enter_context(scope())
+            return stack.pop_all()
 
     def _run_transactional(self, job: Job) -> None:
         assert self._inbox is not None

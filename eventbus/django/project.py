@@ -8,10 +8,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from eventbus.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from eventbus.settings import Settings
 
 _SCHEMES = {
     "postgresql": "postgresql+psycopg",
@@ -20,6 +24,9 @@ _SCHEMES = {
     "sqlite3": "sqlite",
     "spatialite": "sqlite",
 }
+
+#: URL that a bus was made with to the alias of the project's database.
+_aliases: dict[str, str] = {}
 
 
 def configured() -> bool:
@@ -49,7 +56,9 @@ def settings() -> dict[str, Any]:
     found = {name: value for name, value in given.items() if name != "app"}
     databases = getattr(project, "DATABASES", {})
     if "database_url" not in found and databases.get("default", {}).get("ENGINE"):
-        found["database_url"] = database_url("default")
+        # A default database that holds no outbox is no error: the bus may be given another one.
+        with contextlib.suppress(ConfigurationError):
+            found["database_url"] = database_url("default")
     return found
 
 
@@ -57,7 +66,7 @@ def application() -> str | None:
     """``EVENTBUS["app"]``: the bus of ``manage.py eventbus``, as ``module:attr``."""
     from django.conf import settings as project
 
-    app: str | None = getattr(project, "EVENTBUS", {}).get("app")
+    app: str | None = (getattr(project, "EVENTBUS", None) or {}).get("app")
     return app
 
 
@@ -71,8 +80,8 @@ def database_url(alias: str) -> str:
     """
     from django.db import connections
 
-    # The connection's own settings: a test run has replaced the name there.
-    values = connections[alias].settings_dict
+    # As the connections have them: a test run has replaced the name there.
+    values = connections.settings[alias]
     engine = str(values["ENGINE"]).rpartition(".")[2]
     scheme = _SCHEMES.get(engine)
     if scheme is None:
@@ -81,7 +90,10 @@ def database_url(alias: str) -> str:
             f"PostgreSQL, MySQL or SQLite"
         )
     if scheme == "sqlite":
-        return f"sqlite:///{values['NAME']}"
+        name = str(values["NAME"])
+        # How Django's tests share a database in memory between threads.
+        uri = ("&" if "?" in name else "?") + "uri=true" if name.startswith("file:") else ""
+        return f"sqlite:///{name}{uri}"
     login = quote(str(values.get("USER") or ""), safe="")
     if values.get("PASSWORD"):
         login += ":" + quote(str(values["PASSWORD"]), safe="")
@@ -94,16 +106,48 @@ def database_url(alias: str) -> str:
 
 
 def alias_of(url: str) -> str | None:
-    """The alias of the project's database that is at `url`; None without one."""
-    from django.db import connections
+    """The alias of the project's database that is at `url`; None without one.
+
+    What was found is remembered: Django's test runner renames the database later, and the bus is
+    to follow it.
+    """
+    if url not in _aliases:
+        found = _find_alias(url)
+        if found is None:
+            return None
+        _aliases[url] = found
+    return _aliases[url]
+
+
+def at_present(settings: Settings) -> Settings:
+    """`settings` with the URL of the bus's database as it is now: in a test run another one."""
+    if not configured():
+        return settings
+    alias = alias_of(settings.database_url)
+    if alias is None:
+        return settings
+    present = database_url(alias)
+    if same_database(present, settings.database_url):
+        return settings
+    return replace(settings, database_url=present)
+
+
+def same_database(one: str, other: str) -> bool:
+    """Whether two URLs are of one database, as far as `publish` tells them apart."""
     from sqlalchemy.engine import make_url
 
-    from eventbus.outbox.writer import same_database
+    from eventbus.outbox import writer
+
+    return writer.same_database(make_url(one), make_url(other))
+
+
+def _find_alias(url: str) -> str | None:
+    from django.db import connections
 
     alias: str
     for alias in connections:
         with contextlib.suppress(ConfigurationError):
-            if same_database(make_url(database_url(alias)), make_url(url)):
+            if same_database(database_url(alias), url):
                 return alias
     return None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from eventbus.django import project
 from eventbus.errors import DatabaseNotMigrated, EventBusError, NotInTransaction
-from eventbus.outbox.row import OutboxRow
+from eventbus.outbox.row import OUTBOX_CHANNEL, OutboxRow
 
 
 def writer_in_atomic_block(database_url: str) -> DjangoWriter | None:
@@ -54,7 +54,6 @@ class DjangoWriter:
 
     def _wake(self) -> None:
         from eventbus import wakeup
-        from eventbus.outbox.writer import OUTBOX_CHANNEL
 
         wakeup.notify(project.database_url(self._alias), OUTBOX_CHANNEL)
 

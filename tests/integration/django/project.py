@@ -19,7 +19,13 @@ _database = {
 }
 
 SECRET_KEY = "not-a-secret"
-DATABASES = {"default": _database}
+DATABASES = {
+    "default": _database,
+    "archive": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ["PROJECT_ARCHIVE"],
+    },
+}
 INSTALLED_APPS = ["eventbus.django", "tests.integration.django.shop"]
 EVENTBUS = {"app": "tests.integration.django.shop.handlers:bus", "claim_lease": "3s"}
 USE_TZ = True

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.integration.django.project"
 
@@ -13,18 +15,20 @@ import django
 
 django.setup()
 
-from django.db import connection, transaction
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection, connections, transaction
 
-from eventbus import EventBusError, NotInTransaction
+from eventbus import EventBus, EventBusError, NotInTransaction, database, wakeup
+from eventbus.django import project
 from eventbus.workers.idempotency import make_inbox
 from eventbus.workers.idempotency.port import Key
 from tests.integration.django.shop.handlers import OrderPlaced, bus
 from tests.integration.django.shop.models import Order
 
 
-def rows() -> int:
+def rows(alias: str = "default") -> int:
     """Rows in the outbox."""
-    with connection.cursor() as cursor:
+    with connections[alias].cursor() as cursor:
         cursor.execute("SELECT count(*) FROM eventbus_outbox")
         return int(cursor.fetchone()[0])
 
@@ -76,6 +80,101 @@ def in_the_inbox_twice() -> list[bool]:
     return entered
 
 
+def spoilt_inbox() -> list[str]:
+    """What becomes of a handler that catches a database error, and of one that sets a rollback."""
+    inbox = make_inbox(bus)
+
+    def broken_statement() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT nothing FROM nowhere")
+
+    def caught() -> None:
+        Order.objects.create(name="spoilt")
+        with contextlib.suppress(DatabaseError):
+            broken_statement()
+
+    def set_rollback() -> None:
+        Order.objects.create(name="spoilt")
+        transaction.set_rollback(True)
+
+    def commit() -> None:
+        Order.objects.create(name="spoilt")
+        try:
+            connection.commit()
+        except DatabaseError:
+            raise EventBusError("django refuses it") from None
+
+    def run(event_id: str, handler: object) -> str:
+        try:
+            with inbox.transaction(Key("spoil", event_id, "aa")) as session:
+                if session is None:
+                    return "done before"
+                handler()  # type: ignore[operator]
+        except EventBusError as error:
+            return type(error).__name__
+        return "committed"
+
+    return [
+        run("/shop 2", caught),
+        run("/shop 3", set_rollback),
+        run("/shop 3", set_rollback),
+        run("/shop 4", commit),
+        run("/shop 4", lambda: None),
+        run("/shop 4", lambda: None),
+    ]
+
+
+def woken() -> list[int]:
+    """How often the dispatcher was woken: inside the block, after a rollback, after a commit."""
+    calls: list[object] = []
+    notify, wakeup.notify = wakeup.notify, lambda *arguments: calls.append(arguments)
+    counts = []
+    try:
+        with transaction.atomic():
+            place("woken")
+            counts.append(len(calls))
+            transaction.set_rollback(True)
+        counts.append(len(calls))
+        with transaction.atomic():
+            place("woken")
+        counts.append(len(calls))
+    finally:
+        wakeup.notify = notify
+    return counts
+
+
+def on_the_other_database() -> list[object]:
+    """A bus of the project's second database wants a transaction of that one."""
+    archive = EventBus("archive", database_url=project.database_url("archive"))
+    database.upgrade(archive.engine)
+    event = OrderPlaced(order_id=1)
+    with transaction.atomic():
+        refused = error_of(lambda: archive.publish(event))
+    with transaction.atomic(using="archive"):
+        archive.publish(event)
+    return [refused, rows("archive")]
+
+
+def commands() -> list[str]:
+    """`call_command` comes back, and raises where the command failed."""
+    call_command("eventbus", "db", "check")
+    try:
+        call_command("eventbus", "worker", "-Q", "nope")
+    except CommandError as error:
+        return [str(error.returncode), str(error)]
+    return []
+
+
+def table_missing() -> str:
+    """The table is renamed inside the transaction, which is then rolled back."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE eventbus_outbox RENAME TO elsewhere")
+        found = error_of(lambda: bus.publish(OrderPlaced(order_id=1)))
+        transaction.set_rollback(True)
+    return found
+
+
 def main() -> None:
     """Run the cases one after the other."""
     found: dict[str, object] = {"database_url": bus.settings.database_url}
@@ -90,6 +189,13 @@ def main() -> None:
     with transaction.atomic():
         place("committed")
     found["after_commit"] = rows()
+    if "--all" in sys.argv:
+        found["spoilt"] = spoilt_inbox()
+        found["spoilt_orders"] = Order.objects.filter(name="spoilt").count()
+        found["woken"] = woken()
+        found["other"] = on_the_other_database()
+        found["commands"] = commands()
+        found["missing"] = table_missing()
     print(json.dumps(found))
 
 
