@@ -124,7 +124,7 @@ class Books:
 
     def _rows(self, service: str, *columns: Any) -> list[Any]:
         with reading(self._engines[service]) as connection:
-            return list(connection.execute(sa.select(*columns)).tuples())
+            return list(connection.execute(sa.select(*columns)))
 
 
 def _repeated(times: Counter[UUID]) -> int:

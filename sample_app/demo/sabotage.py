@@ -22,6 +22,9 @@ bus = EventBus(
     "billing",
     database_url=billing.bus.settings.database_url,
     broker_url=billing.bus.settings.broker_url,
+    # So long do orders wait whose worker was killed; billing's own handler, with its inbox, knows
+    # no such wait.
+    claim_lease=timedelta(seconds=4),
 )
 
 

@@ -121,9 +121,15 @@ def _progress(state: State) -> Padding:
     bar.add_column(no_wrap=True, justify="right")
     placed = f"{state.counts.placed:>4} of {state.orders}"
     mailed = f"{finished:>4} of {state.orders}"
-    bar.add_row("ordered  ", ProgressBar(total=state.orders, completed=state.counts.placed), placed)
-    bar.add_row("all done ", ProgressBar(total=state.orders, completed=finished), mailed)
+    bar.add_row("ordered  ", _bar(state.counts.placed, state.orders), placed)
+    bar.add_row("all done ", _bar(finished, state.orders), mailed)
     return Padding(bar, (0, 2))
+
+
+def _bar(completed: int, total: int) -> ProgressBar:
+    return ProgressBar(
+        total=total, completed=completed, complete_style="cyan", finished_style="green"
+    )
 
 
 def _services(state: State) -> Table:

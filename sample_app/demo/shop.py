@@ -65,7 +65,7 @@ class Shop:
         application = f"eventbus.sample_app.{service}.app:bus"
         if service == "billing":
             application = self.billing
-        options = ("-P", "threads", "-c", "4", "--prefetch", str(PREFETCH))
+        options = ("-P", "threads", "-c", "2", "--prefetch", str(PREFETCH))
         name = f"{service} worker {number}".strip()
         return self.processes.start(name, *EVENTBUS, "-A", application, "worker", *options)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from eventbus import EventBus
 from eventbus.brokers.port import Admin
 from eventbus.errors import ConfigurationError
+from eventbus.topology import RETRY_LEVELS_MS, dead_letter_queue_name, retry_queue_name
 
 from ..prepare import TABLES, create_database, create_tables, database_variable, shop_environment
 from .books import Books
@@ -66,6 +67,8 @@ def set_up(folder: Path, given: Mapping[str, str], billing: str) -> Iterator[Sho
         broker = bus.broker.admin()
         stack.callback(broker.close)
         _refuse_used_queues(broker, bus.broker.url)
+        # Whatever happens: nothing is left that the next demo would stumble over.
+        stack.callback(_empty_queues, broker)
         books = Books(shop)
         stack.callback(books.close)
         provider_down = folder / "mail-provider-down"
@@ -89,14 +92,34 @@ def _make_databases(shop: Mapping[str, str], server: str | None) -> None:
         create_tables(service, url)
 
 
+def _all_queues() -> list[str]:
+    """The queues of the shop, with those for retries and dead letters."""
+    return [
+        name
+        for queue in QUEUES
+        for name in (
+            queue,
+            dead_letter_queue_name(queue),
+            *(retry_queue_name(queue, level) for level in RETRY_LEVELS_MS),
+        )
+    ]
+
+
 def _refuse_used_queues(broker: Admin, url: str) -> None:
     """Somebody else's queues may have the same names; the demo would eat their messages."""
-    for queue, stats in broker.stats(QUEUES).items():
+    for queue, stats in broker.stats(_all_queues()).items():
         if stats.messages or stats.consumers:
             raise ConfigurationError(
                 f"queue {queue!r} on {url} is in use: {stats.messages} messages, {stats.consumers} "
                 f"consumers; give the demo a virtual host of its own in EVENTBUS_BROKER_URL"
             )
+
+
+def _empty_queues(broker: Admin) -> None:
+    """Remove what a demo has left that was interrupted; the queues were empty when it began."""
+    for queue, stats in broker.stats(_all_queues()).items():
+        if stats.messages:
+            broker.purge(queue)
 
 
 def _foreign(given: Mapping[str, str]) -> dict[str, str]:

@@ -29,7 +29,7 @@ DEADLINE_SECONDS = 48.0
 LOOK_SECONDS, CLOSE_LOOK_SECONDS = 0.2, 0.01
 
 #: So many charges has the worker made that is killed.
-_CHARGES_BEFORE_KILL = 5
+_CHARGES_BEFORE_KILL = 3
 
 #: So many e-mails wait for their retry before the provider answers again.
 _RETRIES = 10
@@ -121,10 +121,10 @@ class Story:
         self.accidents.orders_waiting = counts.placed - counts.charges
 
     def _kill_a_busy_worker(self) -> None:
-        victim, _ = [self._shop.start_worker("billing", number) for number in "12"]
+        workers = [self._shop.start_worker("billing", number) for number in "12"]
         self._service("billing", "2 workers")
         self._now("Billing's workers charge what has waited for them.")
-        self._wait(lambda c: self._is_busy(victim), f"{victim.name} to be busy", CLOSE_LOOK_SECONDS)
+        victim = self._first_busy(workers)
         self.accidents.killed_by = victim.kill()
         self._service("billing", "1 of 2 workers killed", troubled=True)
         self._screen.say(
@@ -134,11 +134,30 @@ class Story:
         )
         self._now("The other worker takes over what the killed one had in its hands.")
 
-    def _is_busy(self, worker: Process) -> bool:
-        accidents = self.accidents
-        accidents.charges_before_kill = self._shop.books.charges_by(worker.pid)
-        accidents.queued_at_kill = self._shop.queued("billing.charges")
-        return accidents.charges_before_kill >= _CHARGES_BEFORE_KILL and accidents.was_busy
+    def _first_busy(self, workers: list[Process]) -> Process:
+        """The worker that is first found in the middle of its work."""
+        accidents, books = self.accidents, self._shop.books
+        found: list[Process] = []
+
+        def busy() -> bool:
+            for worker in workers:
+                accidents.charges_before_kill = books.charges_by(worker.pid)
+                if accidents.charges_before_kill < _CHARGES_BEFORE_KILL:
+                    continue
+                accidents.queued_at_kill = self._shop.queued("billing.charges")
+                if accidents.was_busy:
+                    found.append(worker)
+                    return True
+            return False
+
+        self._wait(
+            lambda c: busy() or c.charges >= self._orders,
+            "a billing worker to be busy",
+            CLOSE_LOOK_SECONDS,
+        )
+        if not found:
+            raise DemoFailed("billing was done before a worker could be killed; try more --orders")
+        return found[0]
 
     def _all_paid(self, counts: Counts) -> bool:
         return counts.charges >= self._orders and counts.reservations >= self._orders
