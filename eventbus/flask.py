@@ -12,6 +12,7 @@ session of Flask-SQLAlchemy as it is: ``bus.publish(event, session=db.session)``
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from eventbus.settings import Settings
 
 if TYPE_CHECKING:
     from flask import Flask
+
+_NAMES = {f"EVENTBUS_{item.name.upper()}" for item in fields(Settings)}
 
 
 def init_app(app: Flask, service: str, **settings: Any) -> EventBus:
@@ -36,20 +39,39 @@ def init_app(app: Flask, service: str, **settings: Any) -> EventBus:
     Raises
     ------
     ConfigurationError
-        A setting cannot be used.
+        A setting cannot be used, or is none.
     """
-    configured = {
-        item.name: app.config[f"EVENTBUS_{item.name.upper()}"]
-        for item in fields(Settings)
-        if f"EVENTBUS_{item.name.upper()}" in app.config
-    }
-    if "SQLALCHEMY_DATABASE_URI" in app.config:
-        configured.setdefault("database_url", app.config["SQLALCHEMY_DATABASE_URI"])
-    bus = EventBus(service, framework=configured, **settings)
+    bus = EventBus(service, framework=_configured(app), **settings)
     bus.handler_scopes.append(app.app_context)
     app.extensions["eventbus"] = bus
     _add_command(app, bus)
     return bus
+
+
+def _configured(app: Flask) -> dict[str, Any]:
+    """The settings in the application's configuration, and what stands there like one."""
+    found = {
+        key.removeprefix("EVENTBUS_").lower(): value
+        for key, value in app.config.items()
+        # A configuration filled from the environment also has the options of commands.
+        if key.startswith("EVENTBUS_") and (key in _NAMES or key not in os.environ)
+    }
+    if "SQLALCHEMY_DATABASE_URI" in app.config:
+        found.setdefault("database_url", _address(app, app.config["SQLALCHEMY_DATABASE_URI"]))
+    return found
+
+
+def _address(app: Flask, uri: Any) -> Any:
+    """What Flask-SQLAlchemy makes of `uri`: a file of SQLite is in the instance folder."""
+    text = str(uri)
+    scheme, separator, path = text.partition(":///")
+    name = path.partition("?")[0]
+    if not separator or not scheme.startswith("sqlite") or name in ("", ":memory:"):
+        return uri
+    if os.path.isabs(name) or name.startswith("file:"):
+        return uri
+    os.makedirs(app.instance_path, exist_ok=True)
+    return f"{scheme}:///{os.path.join(app.instance_path, path)}"
 
 
 def _add_command(app: Flask, bus: EventBus) -> None:
