@@ -238,6 +238,20 @@ def test_a_parked_copy_stands_in_the_dead_letter_queue(bench: Bench) -> None:
     assert bench.counts(QUEUE) == [0]
 
 
+def test_a_delivery_says_whether_a_producer_sent_it(bench: Bench) -> None:
+    bench.declare("#")
+    bench.publish(message(1))
+    consumer, received = bench.consume()
+    first = received.wait(1)[0]
+    consumer.settle([Settlement(first, (Forward(first.message, 1_000),))])
+    retried = received.wait(2)[1]
+    consumer.settle([Settlement(retried, (Forward(retried.message, None),))])
+    bench.wait_counts({DLQ: 1})
+    bench.admin().transfer(DLQ, lambda one: one, QUEUE, 1)
+    moved = received.wait(3)[2]
+    assert [one.from_exchange for one in (first, retried, moved)] == [True, False, False]
+
+
 def test_several_copies_of_one_delivery_all_go_on(bench: Bench) -> None:
     bench.declare("#")
     bench.publish(message(7))
