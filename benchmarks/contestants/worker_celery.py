@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from typing import Any
 
 import celery
@@ -54,6 +55,11 @@ def fill(app: celery.Celery, task: Any, count: int) -> None:
             task.apply_async((event.__wire__(),), producer=producer)
 
 
+def stop_soon() -> None:
+    """Stop the worker as an operator would, a little later: its last acks are not out yet."""
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+
 def depth(url: str) -> int:
     """Messages that are ready in the queue."""
     with Connection(url) as connection:
@@ -63,8 +69,7 @@ def depth(url: str) -> int:
 def main(count: int, arguments: dict[str, Any], broker_url: str, **settings: Any) -> None:
     """Handle `count` tasks that are in the queue."""
     app = make_app(broker_url, arguments)
-    # Ends the worker as an operator would: warm, after what is under way is acknowledged.
-    tally = Tally(count, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    tally = Tally(count, stop_soon)
 
     @app.task
     def handler(data: dict[str, Any]) -> None:
