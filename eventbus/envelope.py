@@ -144,9 +144,7 @@ def read_envelope(message: Message) -> Envelope:
             "no CloudEvents attributes in the headers: cloudEvents_id is missing or empty; the "
             "message comes from a foreign producer"
         )
-    for name, value in found.items():
-        if value is not None:
-            _check_text(name, value)
+    _check_texts(found)
     if found.get("specversion") != "1.0":
         raise UndecodableMessage(
             f"CloudEvents specversion {_shown(found.get('specversion'))} is not supported; 1.0 is"
@@ -173,15 +171,29 @@ def read_envelope(message: Message) -> Envelope:
     )
 
 
-def _check_text(name: str, value: object) -> None:
+def _check_texts(found: dict[str, Any]) -> None:
     """Refuse what is no text, or text that neither UTF-8 nor PostgreSQL can hold."""
+    try:
+        joined = "".join([value for value in found.values() if value is not None])
+    except TypeError:
+        joined = "\0"
+    if joined.isascii() and "\0" not in joined:
+        return
+    for name, value in found.items():
+        if value is not None:
+            _check_text(name, value)
+
+
+def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise UndecodableMessage(f"CloudEvents attribute {_shown(name)} is not a string")
     try:
-        storable = value.isascii() or bool(value.encode())
+        value.encode()
     except UnicodeEncodeError:
         storable = False
-    if not storable or "\0" in value:
+    else:
+        storable = "\0" not in value
+    if not storable:
         raise UndecodableMessage(
             f"CloudEvents attribute {_shown(name)} contains NUL or a lone surrogate"
         )
