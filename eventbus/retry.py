@@ -116,6 +116,9 @@ class Retry:
 
 def describe(error: BaseException) -> str:
     """Class and first line of an error, bounded."""
-    lines = str(error).strip().splitlines()
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # an error whose text cannot be made is an error all the same
+        lines = []
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."

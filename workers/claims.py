@@ -65,12 +65,10 @@ class Claims:
 
     def claim(self, jobs: Sequence[Job]) -> list[Job]:
         """Claim the jobs' keys; returns those to run, the others have their outcome."""
+        jobs = self._not_held(jobs)
         if not jobs:
             return []
         keys = [job.key for job in jobs]
-        # Held before the answer is known: a claim whose answer is lost must be renewed or released.
-        with self._lock:
-            self._held.update(keys)
         claims = self._ask(lambda: self._store.claim(keys, self._token, self._lease_ms))
         if claims is None:
             self._drop(keys)
@@ -93,6 +91,22 @@ class Claims:
         if refused:
             self._drop(refused)
         return runnable
+
+    def _not_held(self, jobs: Sequence[Job]) -> list[Job]:
+        """The jobs whose keys this worker does not hold already; they are held from now on.
+
+        The store gives a key to the same token again, so it would let this worker run an event
+        twice at a time: one that came in two copies, or again after the connection broke.
+        """
+        fresh = []
+        with self._lock:
+            for job in jobs:
+                if job.key in self._held:
+                    job.outcome = RetryAfter(BUSY_DELAY, counted=False)
+                else:
+                    self._held.add(job.key)
+                    fresh.append(job)
+        return fresh
 
     def conclude(self, jobs: Sequence[Job]) -> None:
         """Remember what succeeded and release what did not; the jobs have their outcomes."""

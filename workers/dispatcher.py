@@ -22,10 +22,11 @@ from eventbus import database, wakeup
 from eventbus.backoff import Backoff
 from eventbus.brokers.port import Confirmation, Publisher
 from eventbus.errors import BrokerUnavailable, DatabaseUnavailable
-from eventbus.outbox.publication import to_publication
+from eventbus.message import Message
+from eventbus.outbox.publication import UnsendableRow, to_publication
 from eventbus.outbox.row import OUTBOX_CHANNEL
 from eventbus.outbox.store import OutboxStore, StoredRow
-from eventbus.outbox.transitions import Change, plan_waves, settle
+from eventbus.outbox.transitions import Change, Fail, plan_waves, settle
 
 from .crash_points import crash_point
 from .housekeeping import Housekeeping
@@ -67,6 +68,7 @@ class Batch:
     """
 
     rows: list[StoredRow]
+    messages: list[Message]
     waves: list[list[int]]
     keys: set[str]
     first: Future[list[Confirmation]]
@@ -233,19 +235,33 @@ class Dispatcher:
             crash_point("dispatcher.claimed")
         return rows
 
+    def _messages(self, rows: list[StoredRow]) -> tuple[list[StoredRow], list[Message]]:
+        """The rows that can be sent, and their messages; the others are parked as failed.
+
+        One row that cannot be sent must not stop those behind it.
+        """
+        sendable, messages = [], []
+        unsendable: list[tuple[StoredRow, Change]] = []
+        for row in rows:
+            try:
+                messages.append(to_publication(row))
+                sendable.append(row)
+            except UnsendableRow as error:
+                log.error("parked in the outbox: %s", error)
+                unsendable.append((row, Fail(str(error))))
+        self._store.settle(self._owner, unsendable)
+        return sendable, messages
+
     def _start(self, publisher: Publisher, rows: list[StoredRow]) -> Batch:
+        rows, messages = self._messages(rows)
         in_flight = set().union(*(batch.keys for batch in self._in_flight))
         waves = plan_waves([row.partition_key for row in rows], in_flight)
         keys = {row.partition_key for row in rows if row.partition_key is not None}
         stuck = set().union(*(batch.stuck for batch in self._in_flight))
-        batch = Batch(rows, waves, keys, self._publish(publisher, rows, waves[0]), stuck)
+        first = publisher.publish([messages[position] for position in waves[0]])
+        batch = Batch(rows, messages, waves, keys, first, stuck)
         crash_point("dispatcher.published")
         return batch
-
-    def _publish(
-        self, publisher: Publisher, rows: Sequence[StoredRow], positions: Sequence[int]
-    ) -> Future[list[Confirmation]]:
-        return publisher.publish([to_publication(rows[position]) for position in positions])
 
     def _finish(self, publisher: Publisher) -> None:
         """Wait for the oldest batch's outcomes and settle its rows."""
@@ -272,7 +288,7 @@ class Dispatcher:
                 positions = [p for p in wave if batch.rows[p].partition_key not in batch.stuck]
                 if not positions:
                     continue
-                future = self._publish(publisher, batch.rows, positions)
+                future = publisher.publish([batch.messages[p] for p in positions])
             for position, confirmation in zip(positions, future.result(), strict=True):
                 confirmations[position] = confirmation
                 key = batch.rows[position].partition_key

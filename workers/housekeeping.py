@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from eventbus.brokers.port import Confirmation, Publisher
+from eventbus.errors import EventBusError
 from eventbus.outbox.publication import to_publication
 from eventbus.outbox.store import OutboxStore
 
@@ -46,9 +47,13 @@ class Housekeeping:
         if 0 not in shards or time.monotonic() < self._next_run:
             return
         self._next_run = time.monotonic() + INTERVAL_SECONDS
-        for name in self._store.unrouted_names():
-            self._resend(publisher, name)
-        self._delete_old()
+        try:
+            for name in self._store.unrouted_names():
+                self._resend(publisher, name)
+            self._delete_old()
+        except EventBusError as error:
+            # Publishing goes on; what was left undone is done the next time.
+            log.warning("housekeeping was interrupted: %s", error)
 
     def _resend(self, publisher: Publisher, name: str) -> None:
         """Try the oldest event; if it finds a queue, send the others of its name after it."""

@@ -27,6 +27,7 @@ from eventbus.errors import (
 )
 from eventbus.message import ATTEMPTS_HEADER, HANDLER_HEADER, NOT_BEFORE_HEADER
 from eventbus.outcome import Ack, DeadLetter, RetryAfter
+from eventbus.retry import describe
 from eventbus.subscription import Handler, Subscription
 
 from .crash_points import crash_point
@@ -66,7 +67,13 @@ def open_works(
             _open(work, subscriptions[delivery.queue], max_bytes)
         except UndecodableMessage as error:
             work.parked = str(error)
-            log.warning("parked a message of %s: %s", delivery.queue, error)
+        except Exception as error:
+            # A validator of the application that fails, say: no message may end the worker.
+            log.exception("a message of %s cannot be read", delivery.queue)
+            work.parked = f"it cannot be read: {describe(error)}"
+            work.jobs.clear()
+        if work.parked is not None:
+            log.warning("parked a message of %s: %s", delivery.queue, work.parked)
         works.append(work)
     return works
 
@@ -166,7 +173,11 @@ class Invoker:
             self._inbox = make_inbox(bus)
 
     def run(self, job: Job) -> None:
-        """Run the handler and set the job's outcome; raises nothing of the handler's."""
+        """Run the handler and set the job's outcome; raises nothing of the handler's.
+
+        Nothing at all: ``sys.exit()`` in a handler is a failure of that handler, not an order to
+        the worker, and is parked at once unless `Retry.retry_on` names ``SystemExit``.
+        """
         started = time.perf_counter()
         try:
             with self._scopes():
@@ -180,7 +191,7 @@ class Invoker:
             job.outcome = RetryAfter(BUSY_DELAY, counted=False)
         except InboxMismatch as error:
             job.outcome = DeadLetter(str(error))
-        except Exception as error:
+        except BaseException as error:
             self._failed(job, error)
         job.seconds = time.perf_counter() - started
         crash_point("worker.handled")
@@ -216,7 +227,7 @@ class Invoker:
         finally:
             current_context.reset(token)
 
-    def _failed(self, job: Job, error: Exception) -> None:
+    def _failed(self, job: Job, error: BaseException) -> None:
         job.error = error
         job.outcome = job.handler.retry.next(job.attempt, error)
         will = (
@@ -231,6 +242,6 @@ class Invoker:
             job.envelope.id,
             job.attempt,
             will,
-            f"{type(error).__name__}: {error}",
+            describe(error),
             exc_info=log.isEnabledFor(logging.DEBUG) and not isinstance(error, EventBusError),
         )

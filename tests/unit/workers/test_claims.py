@@ -1,0 +1,146 @@
+"""Claims: what is held, what is refused, what happens while the store is away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from eventbus import Event, EventBus
+from eventbus.brokers.port import Delivery
+from eventbus.envelope import Envelope
+from eventbus.errors import IdempotencyStoreUnavailable
+from eventbus.message import Message
+from eventbus.outcome import Ack, DeadLetter, RetryAfter, Return
+from eventbus.workers.claims import MAX_STARTS, Claims
+from eventbus.workers.idempotency.port import Claim, Key, Verdict
+from eventbus.workers.work import Job, Work
+
+
+class Paid(Event, name="claims.paid"):
+    """An event."""
+
+
+bus = EventBus("shop")
+
+
+@bus.handler("claims.paid", queue="q")
+def handle(event: Paid) -> None:
+    """A handler."""
+
+
+class Store:
+    """Answers what the test has prepared; while `away` it does not answer."""
+
+    def __init__(self) -> None:
+        self.verdict = Claim(Verdict.MINE, 1)
+        self.away = 0
+        self.calls: list[tuple[str, list[str]]] = []
+
+    def _note(self, name: str, keys: Sequence[Key]) -> None:
+        self.calls.append((name, [key.event_id for key in keys]))
+        if self.away:
+            self.away -= 1
+            raise IdempotencyStoreUnavailable("redis is away")
+
+    def claim(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[Claim]:
+        self._note("claim", keys)
+        return [self.verdict] * len(keys)
+
+    def remember(self, keys: Sequence[Key], token: str, ttl_ms: int) -> list[bool]:
+        self._note("remember", keys)
+        return [True] * len(keys)
+
+    def release(self, keys: Sequence[Key], token: str) -> None:
+        self._note("release", keys)
+
+
+def _job(event_id: str) -> Job:
+    work = Work(Delivery("shop.q", event_id, Message(b"{}", "claims.paid")))
+    envelope = Envelope(event_id, "shop", "claims.paid")
+    return Job(work, bus.handlers["handle"], Paid(), envelope, Key("handle", event_id, "f"), 1)
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+def _claims(store: Any, *, stopping: bool = False, failure: str = "pause") -> Claims:
+    bus.settings = replace(bus.settings, idempotency_failure=failure)
+    return Claims(bus, store, lambda seconds: stopping)
+
+
+def test_what_is_mine_runs_and_is_remembered(store: Store) -> None:
+    claims = _claims(store)
+    job = _job("1")
+    assert claims.claim([job]) == [job]
+    job.outcome = Ack()
+    claims.conclude([job])
+    assert store.calls == [("claim", ["1"]), ("remember", ["1"])]
+
+
+def test_a_failure_is_released(store: Store) -> None:
+    claims = _claims(store)
+    job = _job("1")
+    claims.claim([job])
+    job.outcome = DeadLetter("no")
+    claims.conclude([job])
+    assert store.calls[-1] == ("release", ["1"])
+
+
+def test_an_event_that_runs_here_does_not_run_here_a_second_time(store: Store) -> None:
+    claims = _claims(store)
+    first, copy, again = _job("1"), _job("1"), _job("1")
+    assert claims.claim([first, copy]) == [first]
+    assert claims.claim([again]) == []
+    for job in (copy, again):
+        assert isinstance(job.outcome, RetryAfter)
+        assert not job.outcome.counted
+    first.outcome = Ack()
+    claims.conclude([first])
+    later = _job("1")
+    assert claims.claim([later]) == [later]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome"),
+    [
+        (Claim(Verdict.DONE), Ack),
+        (Claim(Verdict.BUSY), RetryAfter),
+        (Claim(Verdict.MISMATCH), DeadLetter),
+        (Claim(Verdict.MINE, MAX_STARTS + 1), DeadLetter),
+    ],
+)
+def test_what_is_not_to_run_has_its_outcome(store: Store, verdict: Claim, outcome: type) -> None:
+    store.verdict = verdict
+    job = _job("1")
+    assert _claims(store).claim([job]) == []
+    assert isinstance(job.outcome, outcome)
+
+
+def test_a_store_that_is_away_is_waited_for(store: Store) -> None:
+    store.away = 3
+    job = _job("1")
+    claims = _claims(store)
+    assert claims.claim([job]) == [job]
+    assert len(store.calls) == 4
+    assert claims.trouble is None
+
+
+def test_at_a_stop_nobody_waits_and_nothing_counts_as_a_duplicate(store: Store) -> None:
+    store.away = 100
+    job = _job("1")
+    claims = _claims(store, stopping=True)
+    assert claims.claim([job]) == []
+    assert isinstance(job.outcome, Return)
+    assert "away" in str(claims.trouble)
+
+
+def test_continue_goes_on_without_the_store_where_asked_to(store: Store) -> None:
+    store.away = 1
+    job = _job("1")
+    assert _claims(store, failure="continue").claim([job]) == [job]
+    assert not job.claimed

@@ -1,0 +1,117 @@
+"""How a delivery ends: what its handlers' outcomes become, and what the copies carry."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from eventbus import Event, EventBus
+from eventbus.brokers.port import Delivery
+from eventbus.envelope import Envelope
+from eventbus.message import (
+    ATTEMPTS_HEADER,
+    ERROR_HEADER,
+    HANDLER_HEADER,
+    NOT_BEFORE_HEADER,
+    REASON_HEADER,
+    TRACEBACK_HEADER,
+    Message,
+)
+from eventbus.outcome import Ack, DeadLetter, Outcome, RetryAfter, Return
+from eventbus.workers.idempotency.port import Key
+from eventbus.workers.work import Job, Work, cut, settlement_of
+
+
+class Paid(Event, name="work.paid"):
+    """An event."""
+
+
+bus = EventBus("shop")
+
+
+@bus.handler("work.paid", queue="q")
+def first(event: Paid) -> None:
+    """The first handler."""
+
+
+@bus.handler("work.paid", queue="q")
+def second(event: Paid) -> None:
+    """The second handler."""
+
+
+def _work(*outcomes: Outcome, attempt: int = 1, error: BaseException | None = None) -> Work:
+    work = Work(Delivery("shop.q", 1, Message(b"{}", "work.paid", {"mine": "kept"})))
+    envelope = Envelope("1", "shop", "work.paid")
+    for handler, outcome in zip(bus.handlers.values(), outcomes, strict=False):
+        job = Job(work, handler, Paid(), envelope, Key(handler.name, "shop 1", "f"), attempt)
+        job.outcome, job.error = outcome, error
+        work.jobs.append(job)
+    return work
+
+
+def test_what_is_done_is_acknowledged() -> None:
+    settlement = settlement_of(_work(Ack(), Ack()))
+    assert not settlement.forwards
+    assert not settlement.requeue
+
+
+def test_a_retry_is_for_the_handler_that_failed_alone() -> None:
+    delay = RetryAfter(timedelta(seconds=5))
+    [forward] = settlement_of(_work(Ack(), delay, attempt=2)).forwards
+    assert forward.delay_ms == 5_000
+    assert forward.message.headers[HANDLER_HEADER] == "second"
+    assert forward.message.headers[ATTEMPTS_HEADER] == 2
+    assert forward.message.headers["mine"] == "kept"
+    assert NOT_BEFORE_HEADER in forward.message.headers
+
+
+def test_a_delay_that_is_not_counted_leaves_the_attempts_as_they_were() -> None:
+    [forward] = settlement_of(_work(RetryAfter(timedelta(seconds=1), counted=False))).forwards
+    assert forward.message.headers[ATTEMPTS_HEADER] == 0
+
+
+def test_each_failed_handler_has_a_copy_of_its_own() -> None:
+    forwards = settlement_of(_work(DeadLetter("no"), RetryAfter(timedelta(0)))).forwards
+    assert [forward.message.headers[HANDLER_HEADER] for forward in forwards] == ["first", "second"]
+    assert [forward.delay_ms for forward in forwards] == [None, 0]
+
+
+def test_one_that_is_returned_returns_the_whole_delivery() -> None:
+    settlement = settlement_of(_work(DeadLetter("no"), Return()))
+    assert settlement.requeue
+    assert not settlement.forwards
+
+
+def test_a_message_that_cannot_be_read_is_parked_whole() -> None:
+    work = Work(Delivery("shop.q", 1, Message(b"?", "x")), parked="not JSON")
+    [forward] = settlement_of(work).forwards
+    assert forward.delay_ms is None
+    assert forward.message.headers[REASON_HEADER] == "not JSON"
+    assert HANDLER_HEADER not in forward.message.headers
+
+
+def test_an_early_message_waits_for_the_rest() -> None:
+    work = Work(Delivery("shop.q", 1, Message(b"{}", "x", {ATTEMPTS_HEADER: 3})), early_ms=700)
+    [forward] = settlement_of(work).forwards
+    assert forward.delay_ms == 700
+    assert forward.message.headers == {ATTEMPTS_HEADER: 3}
+
+
+def test_a_huge_error_is_cut_and_keeps_the_end_of_its_traceback() -> None:
+    def fail() -> None:
+        raise ValueError("x" * 1_000_000)
+
+    with pytest.raises(ValueError, match="xxx") as caught:
+        fail()
+    work = _work(DeadLetter("y" * 1_000_000 + "\ud800\0"), error=caught.value)
+    headers = settlement_of(work).forwards[0].message.headers
+    assert len(headers[REASON_HEADER]) <= 1_000
+    assert len(headers[TRACEBACK_HEADER]) <= 4_000
+    assert headers[ERROR_HEADER] == "ValueError"
+
+
+def test_cut_text_is_text_that_every_database_holds() -> None:
+    assert cut("a\0b\ud800c", 100) == "a\\x00b\\ud800c"
+    assert cut("0123456789", 5) == "01..."
+    assert cut("0123456789", 5, end=True) == "...89"
