@@ -7,7 +7,7 @@ A waiting dispatcher or embedded consumer owns a `Listener`; a process that has 
 database    `Listener`                                         `notify`
 =========== ================================================== ==============================
 PostgreSQL  ``LISTEN`` on a connection of its own              ``NOTIFY`` on a connection of its own
-SQLite      ``PRAGMA data_version``, every 2 to 12 ms          nothing: the commit itself is seen
+SQLite      ``PRAGMA data_version``, every 2 to 15 ms          nothing: the commit itself is seen
 MySQL       a look every 5 to 250 ms                           nothing
 =========== ================================================== ==============================
 
@@ -151,7 +151,7 @@ class SqliteListener(PollingListener):
     the file exists, this listener polls like `PollingListener`.
     """
 
-    watch_slowest = 0.012
+    watch_slowest = 0.015
     watch_fastest = 0.002
     watch_share = 0.05
 
