@@ -21,7 +21,9 @@ import click
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from eventbus.database import errors_of, make_engine, upgrade
+from eventbus.database import errors_of, make_engine, sync_url, upgrade
+from eventbus.errors import ConfigurationError, EventBusError
+from eventbus.settings import is_amqp, mask
 
 from .billing import models as billing
 from .checkout import models as checkout
@@ -55,14 +57,26 @@ def shop_environment(
         "EVENTBUS_BROKER_URL": given.get("EVENTBUS_BROKER_URL") or f"sqlite:///{folder}/broker.db",
         "EVENTBUS_REDIS_URL": given.get("EVENTBUS_REDIS_URL", ""),
     }
-    server = given.get("SHOP_DATABASE_URL")
+    server = _server(given.get("SHOP_DATABASE_URL"))
     for service in TABLES:
         if server:
-            database = sa.make_url(server).set(database=f"{prefix}{service}")
+            database = server.set(database=f"{prefix}{service}")
             shared[database_variable(service)] = database.render_as_string(hide_password=False)
         else:
             shared[database_variable(service)] = f"sqlite:///{folder}/{service}.db"
     return {name: value for name, value in shared.items() if value}
+
+
+def _server(url: str | None) -> sa.URL | None:
+    if not url:
+        return None
+    parsed = sync_url(url)
+    if parsed.get_backend_name() != "postgresql":
+        raise ConfigurationError(
+            f"SHOP_DATABASE_URL={mask(url)!r}: expected a PostgreSQL server, such as "
+            f"'postgresql+psycopg://user@host/postgres'; leave it out for SQLite"
+        )
+    return parsed
 
 
 def database_variable(service: str) -> str:
@@ -87,6 +101,14 @@ def _databases(connection: sa.Connection) -> set[str]:
     return set(connection.scalars(sa.text("SELECT datname FROM pg_database")))
 
 
+def create_broker(url: str) -> None:
+    """Create the tables of the embedded broker; a RabbitMQ needs nothing."""
+    if not is_amqp(url):
+        engine = make_engine(url)
+        upgrade(engine)
+        engine.dispose()
+
+
 def create_tables(service: str, url: str) -> None:
     """Create a service's own tables and, beside them, those of eventbus."""
     engine = make_engine(url)
@@ -104,14 +126,24 @@ def _fill_the_shelves(engine: sa.Engine) -> None:
                 session.add(inventory.Stock(product_id=product_id))
 
 
-@click.command(help=__doc__ and __doc__.splitlines()[0])
-def main() -> None:
-    environment = shop_environment(os.environ, Path.cwd())
+def prepare(given: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Create what is absent; returns the environment of the shop's processes."""
+    environment = shop_environment(given, folder)
     for service in TABLES:
         url = environment[database_variable(service)]
-        if server := os.environ.get("SHOP_DATABASE_URL"):
+        if server := given.get("SHOP_DATABASE_URL"):
             create_database(url, server)
         create_tables(service, url)
+    create_broker(environment["EVENTBUS_BROKER_URL"])
+    return environment
+
+
+@click.command(help=__doc__ and __doc__.splitlines()[0])
+def main() -> None:
+    try:
+        environment = prepare(os.environ, Path.cwd())
+    except EventBusError as error:
+        raise click.ClickException(str(error)) from None
     for name, value in environment.items():
         click.echo(f"export {name}={shlex.quote(value)}")
 

@@ -13,7 +13,14 @@ from eventbus.brokers.port import Admin
 from eventbus.errors import ConfigurationError
 from eventbus.topology import RETRY_LEVELS_MS, dead_letter_queue_name, retry_queue_name
 
-from ..prepare import TABLES, create_database, create_tables, database_variable, shop_environment
+from ..prepare import (
+    TABLES,
+    create_broker,
+    create_database,
+    create_tables,
+    database_variable,
+    shop_environment,
+)
 from .books import Books
 from .customers import Customers
 from .processes import Processes
@@ -90,6 +97,7 @@ def _make_databases(shop: Mapping[str, str], server: str | None) -> None:
         if server:
             create_database(url, server, anew=True)
         create_tables(service, url)
+    create_broker(shop["EVENTBUS_BROKER_URL"])
 
 
 def _all_queues() -> list[str]:
