@@ -20,7 +20,9 @@ from eventbus.printable import printable, without_passwords
 #: What every record has; the rest was given as ``extra``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 #: They log each frame and each query; who wants that sets their level.
-_CHATTY = ("amqp", "asyncio", "kombu", "pika", "sqlalchemy", "urllib3")
+_CHATTY = ("amqp", "asyncio", "kombu", "sqlalchemy", "urllib3")
+#: It logs a traceback for each connection that fails; our adapter says in a sentence what failed.
+_NOISY = "pika"
 
 
 def configure(level: str = "INFO", log_format: str = "text", stream: TextIO | None = None) -> None:
@@ -40,6 +42,8 @@ def configure(level: str = "INFO", log_format: str = "text", stream: TextIO | No
     root.setLevel(level)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    noise = logging.WARNING if root.level <= logging.DEBUG else logging.CRITICAL
+    logging.getLogger(_NOISY).setLevel(noise)
 
 
 class TextFormatter(logging.Formatter):

@@ -100,3 +100,13 @@ def test_the_clients_of_the_servers_stay_quiet_at_debug(stream: io.StringIO) -> 
     logging.getLogger("eventbus.test").debug("shown")
     assert "not shown" not in stream.getvalue()
     assert "shown" in stream.getvalue()
+
+
+def test_pika_speaks_only_at_debug(stream: io.StringIO) -> None:
+    """It logs a traceback for each connection that fails."""
+    logs.configure("INFO", "text", stream)
+    logging.getLogger("pika.adapters").error("not shown")
+    assert stream.getvalue() == ""
+    logs.configure("DEBUG", "text", stream)
+    logging.getLogger("pika.adapters").error("shown")
+    assert "shown" in stream.getvalue()
