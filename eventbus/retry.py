@@ -38,6 +38,8 @@ class Retry:
         together.
     retry_on, give_up_on:
         Error classes; one in `give_up_on`, or not in `retry_on`, goes to the dead letters at once.
+        By default everything that a handler raises is tried again, also what is no `Exception`,
+        such as the `SystemExit` of ``sys.exit()``.
 
     Example::
 
@@ -50,7 +52,7 @@ class Retry:
     factor: float = 5.0
     max_delay: timedelta = timedelta(minutes=10)
     jitter: float = 0.1
-    retry_on: Sequence[type[BaseException]] = (Exception,)
+    retry_on: Sequence[type[BaseException]] = (BaseException,)
     give_up_on: Sequence[type[BaseException]] = ()
     _random: Callable[[], float] = field(default=random.random, repr=False, compare=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -28,6 +29,10 @@ _Answer = TypeVar("_Answer")
 #: it kills its worker, and would go on for ever.
 MAX_STARTS = 5
 
+#: With ``idempotency_failure=continue``: how long a store that is away is not asked again. Each
+#: question may take until its time-out.
+AWAY_SECONDS = 2.0
+
 
 class Claims:
     """Asks the idempotency store and keeps what it gave.
@@ -47,6 +52,7 @@ class Claims:
         self._lease_ms = int(settings.claim_lease.total_seconds() * 1000)
         self._ttl_ms = int(settings.idempotency_ttl.total_seconds() * 1000)
         self._held: set[Key] = set()
+        self._away_until = 0.0
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._renewer = threading.Thread(target=self._renew, name="eventbus-leases", daemon=True)
@@ -138,6 +144,8 @@ class Claims:
 
     def _ask(self, request: Callable[[], _Answer]) -> _Answer | None:
         """The store's answer; None when it is away and we do not wait for it (any longer)."""
+        if time.monotonic() < self._away_until:
+            return None
         backoff = Backoff(longest=2.0)
         while True:
             try:
@@ -147,7 +155,10 @@ class Claims:
                     what = "waiting for it" if self._pause else "going on without, at least once"
                     log.warning("idempotency store: %s; %s", error, what)
                     self.trouble = str(error)
-                if not self._pause or self._stopping(backoff.next()):
+                if not self._pause:
+                    self._away_until = time.monotonic() + AWAY_SECONDS
+                    return None
+                if self._stopping(backoff.next()):
                     return None
             else:
                 if self.trouble is not None:
@@ -163,7 +174,7 @@ class Claims:
             try:
                 for start in range(0, len(keys), 500):
                     self._store.renew(keys[start : start + 500], self._token, self._lease_ms)
-            except IdempotencyStoreUnavailable as error:
+            except Exception as error:  # of whatever kind: without this thread all leases run out
                 log.warning("idempotency store: %s; %d leases are not renewed", error, len(keys))
 
 

@@ -29,13 +29,15 @@ POINTS = frozenset(
 def _parse(text: str | None) -> tuple[str, int]:
     if not text:
         return "", 0
-    name, _, number = text.partition(":")
-    if name not in POINTS or not (number or "1").isdigit():
+    name, colon, number = text.partition(":")
+    if not colon:
+        number = "1"
+    if name not in POINTS or not (number.isascii() and number.isdigit() and int(number)):
         raise ConfigurationError(
             f"EVENTBUS_CRASH_AT={text!r}: expected <point>:<number>, where <point> is one of "
             f"{', '.join(sorted(POINTS))}"
         )
-    return name, int(number or "1")
+    return name, int(number)
 
 
 _point, _remaining = _parse(os.environ.get("EVENTBUS_CRASH_AT"))

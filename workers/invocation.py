@@ -1,8 +1,9 @@
-"""Calls a handler: a plain function in place, a coroutine function on this thread's event loop."""
+"""Calls a handler: in place, and what it returns to be awaited on this thread's event loop."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from typing import Any
 
@@ -15,10 +16,11 @@ _thread = threading.local()
 def call(handler: Handler, event: Any, context: Context) -> None:
     """Run the handler's function to its end."""
     arguments = (event, context) if handler.takes_context else (event,)
-    if handler.is_coroutine:
-        _loop().run_until_complete(handler.function(*arguments))
-    else:
-        handler.function(*arguments)
+    returned = handler.function(*arguments)
+    # Asked of the value, not of the function: a decorator hides that it is a coroutine function,
+    # and an event whose coroutine nobody awaits would be acknowledged unhandled.
+    if returned is not None and inspect.isawaitable(returned):
+        _loop().run_until_complete(returned)
 
 
 def _loop() -> asyncio.AbstractEventLoop:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -67,8 +68,7 @@ def open_works(
             _open(work, subscriptions[delivery.queue], max_bytes)
         except UndecodableMessage as error:
             work.parked = str(error)
-        except Exception as error:
-            # A validator of the application that fails, say: no message may end the worker.
+        except Exception as error:  # of whatever kind: it would end one worker after the other
             log.exception("a message of %s cannot be read", delivery.queue)
             work.parked = f"it cannot be read: {describe(error)}"
             work.jobs.clear()
@@ -130,19 +130,22 @@ def _job(
 ) -> Job:
     """The job of one handler; its outcome is already known where the event does not fit it."""
     event_class = handler.event_class(envelope.type)
+    job = Job(work, handler, None, envelope, key, attempt)
     if event_class is None:
-        job = Job(work, handler, None, envelope, key, attempt)  # type: ignore[arg-type]
         job.outcome = DeadLetter(
             f"no event class for {envelope.type[:100]!r} is declared for handler {handler.name!r}"
         )
         return job
     try:
-        event = event_class.__read__(data)
+        job.event = event_class.__read__(data)
     except ValidationError as error:
-        job = Job(work, handler, None, envelope, key, attempt)  # type: ignore[arg-type]
         job.outcome = DeadLetter(str(error))
-        return job
-    return Job(work, handler, event, envelope, key, attempt)
+    except Exception as error:  # a field or validator of the application's own may raise anything
+        job.error = error
+        job.outcome = DeadLetter(
+            f"{event_class.__name__} cannot be read for handler {handler.name!r}: {describe(error)}"
+        )
+    return job
 
 
 def _attempts(value: Any) -> int:
@@ -175,8 +178,10 @@ class Invoker:
     def run(self, job: Job) -> None:
         """Run the handler and set the job's outcome; raises nothing of the handler's.
 
-        Nothing at all: ``sys.exit()`` in a handler is a failure of that handler, not an order to
-        the worker, and is parked at once unless `Retry.retry_on` names ``SystemExit``.
+        Whatever the handler raises is its failure and goes by its `Retry`, also the `SystemExit`
+        of a ``sys.exit()`` and `asyncio.CancelledError`: they end the handler, never the worker.
+        Only `KeyboardInterrupt` on the main thread, where a solo pool may run, is not the
+        handler's doing but Ctrl-C: it ends the worker, and its messages go back to the queue.
         """
         started = time.perf_counter()
         try:
@@ -192,6 +197,8 @@ class Invoker:
         except InboxMismatch as error:
             job.outcome = DeadLetter(str(error))
         except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and _on_main_thread():
+                raise
             self._failed(job, error)
         job.seconds = time.perf_counter() - started
         crash_point("worker.handled")
@@ -245,3 +252,7 @@ class Invoker:
             describe(error),
             exc_info=log.isEnabledFor(logging.DEBUG) and not isinstance(error, EventBusError),
         )
+
+
+def _on_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

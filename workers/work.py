@@ -19,6 +19,7 @@ from eventbus.message import (
     PARKED_AT_HEADER,
     REASON_HEADER,
     TRACEBACK_HEADER,
+    WORKER_HEADERS,
     Message,
 )
 from eventbus.outcome import DeadLetter, Outcome, RetryAfter, Return
@@ -37,21 +38,27 @@ class Job:
 
     Parameters
     ----------
+    event:
+        None where it could not be read.
     attempt:
         The number of this run of the handler for this event, 1 for the first.
     outcome:
         None until it is known.
+    concluded:
+        The worker has remembered the outcome. Only then may the delivery be settled: the outcome
+        itself is set on the thread of the handler, at any moment.
     """
 
     work: Work
     handler: Handler
-    event: Event
+    event: Event | None
     envelope: Envelope
     key: Key
     attempt: int
     outcome: Outcome | None = None
     error: BaseException | None = None
     claimed: bool = False
+    concluded: bool = False
     seconds: float = 0.0
 
 
@@ -74,8 +81,8 @@ class Work:
 
     @property
     def finished(self) -> bool:
-        """Whether every job has an outcome."""
-        return all(job.outcome is not None for job in self.jobs)
+        """Whether every job is concluded."""
+        return all(job.concluded for job in self.jobs)
 
 
 def settlement_of(work: Work) -> Settlement:
@@ -85,28 +92,37 @@ def settlement_of(work: Work) -> Settlement:
     what they did and will not do it again.
     """
     delivery = work.delivery
+    message = _as_produced(delivery)
     if work.early_ms is not None:
-        return Settlement(delivery, (Forward(delivery.message, work.early_ms),))
+        return Settlement(delivery, (Forward(message, work.early_ms),))
     if work.parked is not None:
-        return Settlement(delivery, (_parked(delivery.message, {}, work.parked, None),))
+        return Settlement(delivery, (_parked(message, {}, work.parked, None),))
     if any(isinstance(job.outcome, Return) for job in work.jobs):
         return Settlement(delivery, requeue=True)
-    return Settlement(delivery, tuple(_forwards(work.jobs)))
+    return Settlement(delivery, tuple(_forwards(message, work.jobs)))
 
 
-def _forwards(jobs: Sequence[Job]) -> list[Forward]:
+def _as_produced(delivery: Delivery) -> Message:
+    """The message, without headers of ours that its producer has made up: a replay obeys them."""
+    message = delivery.message
+    if delivery.from_exchange and not WORKER_HEADERS.isdisjoint(message.headers):
+        return message.without_worker_headers()
+    return message
+
+
+def _forwards(message: Message, jobs: Sequence[Job]) -> list[Forward]:
     forwards = []
     for job in jobs:
         outcome = job.outcome
         if isinstance(outcome, RetryAfter):
-            forwards.append(_retried(job, outcome))
+            forwards.append(_retried(message, job, outcome))
         elif isinstance(outcome, DeadLetter):
             headers = {HANDLER_HEADER: job.handler.name, ATTEMPTS_HEADER: job.attempt}
-            forwards.append(_parked(job.work.delivery.message, headers, outcome.reason, job.error))
+            forwards.append(_parked(message, headers, outcome.reason, job.error))
     return forwards
 
 
-def _retried(job: Job, outcome: RetryAfter) -> Forward:
+def _retried(message: Message, job: Job, outcome: RetryAfter) -> Forward:
     delay_ms = max(int(outcome.delay.total_seconds() * 1000), 0)
     failed = job.attempt if outcome.counted else job.attempt - 1
     headers: dict[str, Any] = {
@@ -115,8 +131,8 @@ def _retried(job: Job, outcome: RetryAfter) -> Forward:
         NOT_BEFORE_HEADER: time.time_ns() // 1_000_000 + delay_ms,
     }
     if job.error is not None:
-        headers[ERROR_HEADER] = type(job.error).__name__[:100]
-    return Forward(job.work.delivery.message.with_headers(headers), delay_ms)
+        headers[ERROR_HEADER] = cut(type(job.error).__name__, 100)
+    return Forward(message.with_headers(headers), delay_ms)
 
 
 def _parked(
@@ -128,7 +144,7 @@ def _parked(
         PARKED_AT_HEADER: time.time_ns() // 1_000_000,
     }
     if error is not None:
-        headers[ERROR_HEADER] = type(error).__name__[:100]
+        headers[ERROR_HEADER] = cut(type(error).__name__, 100)
         lines = traceback.format_exception(type(error), error, error.__traceback__, limit=-8)
         headers[TRACEBACK_HEADER] = cut("".join(lines), TRACEBACK_MAX_LENGTH, end=True)
     return Forward(message.with_headers(headers), None)

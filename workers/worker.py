@@ -31,6 +31,8 @@ from .work import Job, Work, settlement_of
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
 
+    from .idempotency.port import IdempotencyStore
+
 log = logging.getLogger("eventbus.worker")
 
 #: Messages that are decoded, claimed and settled together at the most.
@@ -40,8 +42,8 @@ BATCH_LIMIT = 256
 #: dies waits for the lease to run out.
 CLAIM_AHEAD_SECONDS = 0.02
 
-#: An effect is remembered at the latest this long after it happened, while others follow: a
-#: worker that is killed in between would repeat it.
+#: On the solo pool an effect is remembered before the next one if, as handlers usually go, that
+#: would end later than this after it: a worker that is killed in between would repeat it.
 REMEMBER_WITHIN_SECONDS = 0.005
 
 #: The loop looks up this often although nothing happens.
@@ -129,12 +131,21 @@ class Worker:
         DatabaseNotMigrated, TopologyMismatch
             What is there is not what this application declares.
         """
-        settings = self._bus.settings
         store = make_store(self._bus)
-        if settings.redis_url is None or any(h.transactional for h in self._handlers()):
+        try:
+            self._check(store)
+            self._declare()
+            self._consume(store)
+        finally:
+            store.close()
+
+    def _check(self, store: IdempotencyStore) -> None:
+        in_database = self._bus.settings.redis_url is None
+        if in_database or any(handler.transactional for handler in self._handlers()):
             database.check(self._bus.engine)
         store.ping()
-        self._declare()
+
+    def _consume(self, store: IdempotencyStore) -> None:
         self._invoker = Invoker(self._bus)
         self._claims = Claims(self._bus, store, self._abandon_waiting)
         self._pool = make_pool(self._pool_name, self._concurrency)
@@ -149,7 +160,7 @@ class Worker:
         finally:
             consumer.close(FLUSH_SECONDS)
             self._claims.close()
-            store.close()
+            self._pool.close(0)
 
     def _handlers(self) -> Iterable[Handler]:
         return [h for s in self.subscriptions.values() for h in s.handlers]
@@ -175,12 +186,16 @@ class Worker:
             self._begin([self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))])
 
     def _receive(self) -> None:
-        """Take in what has come: deliveries and finished jobs; waits only with nothing to do."""
+        """Take in what has come; waits only with nothing to do."""
         idle = not self._finished and (
             not self._waiting or len(self._running) >= self._claim_limit()
         )
+        self._take_in(TICK_SECONDS if idle else 0.0)
+
+    def _take_in(self, timeout: float) -> None:
+        """Take in all that has come, deliveries and finished jobs; `timeout` is for the first."""
         try:
-            item = self._inbox.get(timeout=TICK_SECONDS) if idle else self._inbox.get_nowait()
+            item = self._inbox.get(timeout=timeout) if timeout else self._inbox.get_nowait()
             while True:
                 if isinstance(item, Job):
                     self._done(item)
@@ -204,6 +219,9 @@ class Worker:
         crash_point("worker.claimed")
         runnable.update(job for job in jobs if job.handler.transactional)
         self._claims.conclude([job for job in claimable if job not in runnable])
+        for work in works:
+            for job in work.jobs:
+                job.concluded = job not in runnable
         self._settle([work for work in works if work.finished])
         self._running.update(runnable)
         for job in jobs:
@@ -212,18 +230,24 @@ class Worker:
 
     def _submit(self, job: Job) -> None:
         if self._concurrency == 1 and self._pool_name == "solo":
-            if not self._stop.is_set():
-                self._invoker.run(job)
+            self._run_unless_stopped(job)
             self._done(job)
-            if time.monotonic() - self._oldest_finished >= REMEMBER_WITHIN_SECONDS:
+            next_end = time.monotonic() + self._mean_seconds
+            if next_end - self._oldest_finished >= REMEMBER_WITHIN_SECONDS:
                 self._conclude()
         else:
             self._pool.submit(lambda: self._run_in_pool(job))
 
     def _run_in_pool(self, job: Job) -> None:
+        try:
+            self._run_unless_stopped(job)
+        finally:
+            # Whatever happens: without it the delivery, and a stop, would wait for ever.
+            self._inbox.put(job)
+
+    def _run_unless_stopped(self, job: Job) -> None:
         if not self._stop.is_set():
             self._invoker.run(job)
-        self._inbox.put(job)
 
     def _done(self, job: Job) -> None:
         """Note a job that has ended; one that was not begun is returned."""
@@ -243,6 +267,8 @@ class Worker:
         self._running.difference_update(jobs)
         self._claims.conclude(jobs)
         crash_point("worker.remembered")
+        for job in jobs:
+            job.concluded = True
         works = dict.fromkeys(job.work for job in jobs)
         self._settle([work for work in works if work.finished])
 
@@ -256,6 +282,8 @@ class Worker:
     def _drain(self) -> None:
         """Give back what was not begun, wait for what runs, settle it."""
         self._consumer.cancel()
+        self._take_in(0)
+        self._give_back_waiting()
         deadline = time.monotonic() + self._shutdown_seconds
         while self._running and not self._stop_now.is_set():
             remaining = deadline - time.monotonic()
@@ -265,29 +293,22 @@ class Worker:
             self._conclude()
         self._take_in(0)
         self._conclude()
-        self._give_back()
+        self._give_back_waiting()
+        self._give_back_running()
 
-    def _take_in(self, timeout: float) -> None:
-        try:
-            item = self._inbox.get(timeout=timeout) if timeout else self._inbox.get_nowait()
-        except Empty:
-            return
-        if isinstance(item, Job):
-            self._done(item)
-        elif item is not None:
-            self._waiting.extend(item)
-        if timeout:
-            self._take_in(0)
-
-    def _give_back(self) -> None:
-        unfinished = list(self._running)
-        if unfinished:
-            log.warning(
-                "%d handlers did not end in time; their messages go back to the queue",
-                len(unfinished),
-            )
-            # Not released: a handler thread may still run to its end while the process exits.
-            self._claims.abandon(unfinished)
-        returned = [*self._waiting, *dict.fromkeys(job.work.delivery for job in unfinished)]
+    def _give_back_waiting(self) -> None:
+        """At once: another worker may have them while our handlers still run."""
+        self._consumer.settle([Settlement(delivery, requeue=True) for delivery in self._waiting])
         self._waiting.clear()
-        self._consumer.settle([Settlement(delivery, requeue=True) for delivery in returned])
+
+    def _give_back_running(self) -> None:
+        if not self._running:
+            return
+        log.warning(
+            "%d handlers did not end in time; their messages go back to the queue",
+            len(self._running),
+        )
+        # Not released: a handler thread may still run to its end while the process exits.
+        self._claims.abandon(list(self._running))
+        works = dict.fromkeys(job.work for job in self._running)
+        self._consumer.settle([Settlement(work.delivery, requeue=True) for work in works])

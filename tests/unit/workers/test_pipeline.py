@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from eventbus import Context, Event, EventBus, Retry
 from eventbus.brokers.port import Delivery
 from eventbus.message import ATTEMPTS_HEADER, HANDLER_HEADER, NOT_BEFORE_HEADER, Message
 from eventbus.outcome import Ack, DeadLetter, RetryAfter
+from eventbus.workers import pipeline
 from eventbus.workers.pipeline import Invoker, open_works
 from eventbus.workers.work import Work
 
@@ -83,7 +85,6 @@ def test_every_matching_handler_gets_a_job() -> None:
             lambda: _open(routing_key="other", headers=_headers(type="other")),
             "no handler of queue 'q' takes 'other'",
         ),
-        (lambda: _open(b'{"amount": 13}'), "ZeroDivisionError"),
         (lambda: _open(headers={"x": 1}), "foreign producer"),
     ],
 )
@@ -105,6 +106,19 @@ def test_data_that_does_not_fit_is_parked_naming_the_field() -> None:
     work = _open(b'{"amount": "one"}')
     assert all(isinstance(job.outcome, DeadLetter) for job in work.jobs)
     assert "amount" in str(work.jobs[0].outcome)
+
+
+def test_a_validator_of_the_application_that_fails_parks_its_event() -> None:
+    work = _open(b'{"amount": 13}')
+    assert all(isinstance(job.outcome, DeadLetter) for job in work.jobs)
+    assert "ZeroDivisionError" in str(work.jobs[0].outcome)
+
+
+def test_whatever_goes_wrong_with_a_message_parks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "read_envelope", lambda message: 1 // 0)
+    work = _open()
+    assert "ZeroDivisionError" in str(work.parked)
+    assert work.jobs == []
 
 
 _FORGED = {
@@ -157,8 +171,9 @@ class _Unprintable(Exception):
         (None, Ack),
         (ValueError("no"), RetryAfter),
         (_Unprintable(), RetryAfter),
-        (SystemExit(3), DeadLetter),
-        (KeyboardInterrupt(), DeadLetter),
+        (SystemExit(3), RetryAfter),
+        (GeneratorExit(), RetryAfter),
+        (asyncio.CancelledError(), RetryAfter),
     ],
 )
 def test_whatever_a_handler_raises_is_its_own_failure(
@@ -172,3 +187,14 @@ def test_whatever_a_handler_raises_is_its_own_failure(
         raised.clear()
     assert isinstance(job.outcome, outcome)
     assert job.error is error
+
+
+def test_ctrl_c_on_the_main_thread_is_not_the_handlers_failure() -> None:
+    raised[:] = [KeyboardInterrupt()]
+    job = _open().jobs[0]
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Invoker(bus).run(job)
+    finally:
+        raised.clear()
+    assert job.outcome is None

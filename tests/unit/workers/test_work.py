@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from eventbus.message import (
     NOT_BEFORE_HEADER,
     REASON_HEADER,
     TRACEBACK_HEADER,
+    WORKER_HEADERS,
     Message,
 )
 from eventbus.outcome import Ack, DeadLetter, Outcome, RetryAfter, Return
@@ -92,10 +94,44 @@ def test_a_message_that_cannot_be_read_is_parked_whole() -> None:
 
 
 def test_an_early_message_waits_for_the_rest() -> None:
-    work = Work(Delivery("shop.q", 1, Message(b"{}", "x", {ATTEMPTS_HEADER: 3})), early_ms=700)
+    message = Message(b"{}", "x", {ATTEMPTS_HEADER: 3})
+    work = Work(Delivery("shop.q", 1, message, from_exchange=False), early_ms=700)
     [forward] = settlement_of(work).forwards
     assert forward.delay_ms == 700
     assert forward.message.headers == {ATTEMPTS_HEADER: 3}
+
+
+_FORGED = dict.fromkeys(WORKER_HEADERS, "forged")
+
+
+@pytest.mark.parametrize("outcome", [RetryAfter(timedelta(seconds=1)), DeadLetter("no"), None])
+def test_headers_that_a_producer_forged_do_not_get_into_a_copy(outcome: Outcome | None) -> None:
+    """A replay from the dead letters would obey them."""
+    work = _work() if outcome is None else _work(outcome)
+    work.parked = "unreadable" if outcome is None else None
+    message = work.delivery.message.with_headers({**_FORGED, "x-death": "forged"})
+    work.delivery = replace(work.delivery, message=message)
+    [forward] = settlement_of(work).forwards
+    assert "forged" not in forward.message.headers.values()
+    assert forward.message.headers["mine"] == "kept"
+
+
+def test_headers_of_ours_on_a_retried_message_are_kept() -> None:
+    work = _work(RetryAfter(timedelta(seconds=1), counted=False), attempt=3)
+    message = work.delivery.message.with_headers({ERROR_HEADER: "ValueError"})
+    work.delivery = replace(work.delivery, message=message, from_exchange=False)
+    [forward] = settlement_of(work).forwards
+    assert forward.message.headers[ERROR_HEADER] == "ValueError"
+    assert forward.message.headers[ATTEMPTS_HEADER] == 2
+
+
+def test_a_delivery_is_finished_when_every_job_is_concluded_not_before() -> None:
+    work = _work(Ack(), DeadLetter("no"))
+    assert not work.finished
+    work.jobs[0].concluded = True
+    assert not work.finished
+    work.jobs[1].concluded = True
+    assert work.finished
 
 
 def test_a_huge_error_is_cut_and_keeps_the_end_of_its_traceback() -> None:
