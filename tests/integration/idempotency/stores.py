@@ -160,3 +160,15 @@ class InDatabase(StoreUnderTest):
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def waits_for_a_lock(engine: sa.Engine) -> bool:
+    """Whether the database holds somebody back."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND datname = current_database()"
+        if engine.dialect.name == "postgresql"
+        else "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+    )
+    with engine.connect() as connection:
+        return bool(connection.execute(sa.text(query)).scalar_one())

@@ -25,6 +25,8 @@ from eventbus.workers.idempotency.port import Key
 from tests.services import PostgreSQL
 from tests.waiting import wait_until
 
+from .stores import waits_for_a_lock
+
 KEY = Key("book", "/shop 0190", "9f86d081")
 metadata = sa.MetaData()
 effects = sa.Table(
@@ -350,13 +352,7 @@ def is_waiting(engine: Engine, thread: threading.Thread) -> bool:
     """Whether the database holds the second worker back."""
     if engine.dialect.name == "sqlite":
         return thread.is_alive()  # SQLite shows no waiting; either order is covered then
-    query = (
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        if engine.dialect.name == "postgresql"
-        else "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
-    )
-    with engine.connect() as connection:
-        return bool(connection.execute(sa.text(query)).scalar_one())
+    return waits_for_a_lock(engine)
 
 
 def shorten_busy_timeout(engine: Engine) -> None:

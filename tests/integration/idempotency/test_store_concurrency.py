@@ -9,14 +9,17 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from eventbus.database import make_engine, upgrade
+from eventbus.tables import idempotency
 from eventbus.workers.idempotency.port import IdempotencyStore, Key, Verdict
 from eventbus.workers.idempotency.redis import RedisStore
 from eventbus.workers.idempotency.sql import SqlStore
+from tests.waiting import wait_until
 
-from .stores import SERVICE, StoreUnderTest
+from .stores import SERVICE, InDatabase, StoreUnderTest, waits_for_a_lock
 
 LEASE_MS = 60_000
 KEYS = [Key("charge", str(number), "f") for number in range(60)]
@@ -133,3 +136,23 @@ def test_a_key_that_is_released_all_the_time_still_has_one_holder(
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
     assert both == []
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+@pytest.mark.parametrize("command", ["remember", "renew", "release"])
+def test_a_late_worker_waits_for_the_claim_that_takes_over(
+    kind: str, command: str, request: pytest.FixtureRequest
+) -> None:
+    """Its answer is about what that claim has written, not about what it overwrote."""
+    under_test = InDatabase(request.getfixturevalue(f"{kind}_url"))
+    store, engine = under_test.store, under_test.engine
+    store.claim(KEYS[:1], "late", LEASE_MS)
+    arguments = [] if command == "release" else [LEASE_MS]
+    with ThreadPoolExecutor(1) as pool:
+        with engine.begin() as connection:
+            connection.execute(idempotency.update().values(token="new"))
+            late = pool.submit(getattr(store, command), KEYS[:1], "late", *arguments)
+            wait_until(lambda: waits_for_a_lock(engine), what="the late worker waits")
+        assert not late.result(30) or late.result(30) == [False]
+    assert store.renew(KEYS[:1], "new", LEASE_MS) == [True]
+    under_test.close()

@@ -146,6 +146,16 @@ def test_what_a_server_may_answer_is_said_in_words(reply: str, reason: str) -> N
             store.claim(KEYS, "a", LEASE_MS)
 
 
+def test_a_connection_that_breaks_under_a_command_is_opened_again_once() -> None:
+    with _answering(b"", b"$8\r\nM1,M1,M1\r\n") as url:
+        assert RedisStore(url, "shop").claim(KEYS, "a", LEASE_MS) == MINE
+    with (
+        _answering(b"", b"", b"$8\r\nM1,M1,M1\r\n") as url,
+        pytest.raises(IdempotencyStoreUnavailable, match="cannot be reached"),
+    ):
+        RedisStore(url, "shop").claim(KEYS, "a", LEASE_MS)
+
+
 def test_a_wrong_password_is_unavailable_and_never_shown() -> None:
     with Redis(settings={"requirepass": "right"}) as server:
         wrong = server.url.replace("redis://", "redis://:hunter2@")
@@ -196,14 +206,17 @@ def test_a_database_without_our_tables_says_what_to_run(database_url: str) -> No
 
 
 @contextlib.contextmanager
-def _answering(reply: bytes) -> Iterator[str]:
-    """A server that answers every command of ours with `reply`; its URL."""
+def _answering(*replies: bytes) -> Iterator[str]:
+    """A server that gives our commands `replies` in turn, an empty one by hanging up; its URL."""
+    left = list(replies)
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             while received := self.request.recv(65536):
-                ours = b"EVAL" in received
-                self.request.sendall(reply if ours else b"-ERR unknown command\r\n")
+                reply = left.pop(0) if b"EVAL" in received else b"-ERR unknown command\r\n"
+                if not reply:
+                    return
+                self.request.sendall(reply)
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
