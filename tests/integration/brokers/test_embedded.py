@@ -298,6 +298,25 @@ def test_what_a_stalled_consumer_had_is_settled_by_another_and_by_it_in_vain(
     wait_until(lambda: len(sql(sa.select(tables.message))) == 1, what="the message is settled")
 
 
+def test_what_another_consumer_has_by_now_cannot_be_settled(
+    bench: Bench, sql: Callable[..., Any]
+) -> None:
+    bench.declare("#")
+    bench.publish(message(1), message(2), message(3))
+    consumer, received = bench.consume()
+    taken, forwarded, own = received.wait(3)
+    lease = int(time.time() * 1000) + 60_000
+    other = {"owner": "other", "name": "other", "queues": "[]", "lease_until_ms": lease}
+    sql(tables.consumer.insert().values(other))
+    lost = tables.message.c.seq.in_([taken.tag.seq, forwarded.tag.seq])
+    sql(tables.message.update().where(lost).values(owner="other"))
+    parking = Settlement(forwarded, (Forward(forwarded.message, None),))
+    consumer.settle([Settlement(taken), parking, Settlement(own)])
+    left = sa.select(tables.message.c.queue, tables.message.c.owner)
+    wait_until(lambda: len(sql(left)) == 2, what="what it has is settled")
+    assert [tuple(row) for row in sql(left)] == [(QUEUE, "other")] * 2
+
+
 @pytest.mark.usefixtures("short_leases")
 def test_a_living_consumer_keeps_what_it_has_beyond_its_lease(
     bench: Bench, sql: Callable[..., Any]
@@ -490,6 +509,9 @@ def test_a_database_that_is_away_and_back(own_postgres: PostgreSQL) -> None:
     consumer, received = bench.consume()
     held = received.wait(1)[0]
 
+    # Frozen first, so that the settlement is under way when the connection breaks.
+    own_postgres.pause()
+    consumer.settle([Settlement(held)])
     own_postgres.kill()
     wait_until(lambda: sender.publish([message(1)]).result(40) == [UNKNOWN], 40, "unknown")
     assert not sender.wait_ready(0)
@@ -498,17 +520,19 @@ def test_a_database_that_is_away_and_back(own_postgres: PostgreSQL) -> None:
     for trouble in (sender.trouble or "", consumer.trouble or ""):
         assert "127.0.0.1" in trouble
         assert "secret" not in trouble
-    consumer.settle([Settlement(held)])
     with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1"):
         bench.broker.ping()
 
+    rows = sa.select(sa.func.count()).select_from(tables.message)
     own_postgres.start()
     assert sender.wait_ready(30), sender.trouble
     assert consumer.wait_consuming(30), consumer.trouble
     assert sender.publish([message(2)]).result(10) == [ROUTED]
     wait_until(lambda: message(2).body in received.bodies, what="the new message")
-    # Settled while the database was away: not delivered again.
+    # Settled while the database went away: not delivered again, and gone.
     assert received.bodies.count(message(0).body) == 1
+    consumer.settle([Settlement(one) for one in received.deliveries[1:]])
+    wait_until(lambda: next(executor(url))(rows) == [(0,)], what="everything is settled")
     bench.close()
 
 
