@@ -21,7 +21,8 @@ DEFAULT_DATABASE_URL = "sqlite:///eventbus.db"
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?\s*", re.ASCII)
 #: Between two addresses, and not a ';' inside a password.
-_ADDRESSES = re.compile(r";(?=[a-zA-Z][a-zA-Z0-9+.-]*://)")
+_ADDRESSES = re.compile(r"(?i);(?=amqps?://)")
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _NO_PORT = re.compile(r"^([^:/?#\[\]]*|\[[^\]]*\]):(?!\d{1,5}(?:[/?#,;]|$))[^/]+")
 _SECRET_OPTION = re.compile(r"(?i)\b([\w-]*(?:pass(?:word|wd)?|secret|token)[\w-]*)=[^&#]*")
 _AMQP_SCHEMES = ("amqp", "amqps")
@@ -160,9 +161,10 @@ def mask(url: str) -> str:
 
 
 def _mask_one(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        scheme, rest = "", url
+    # A "://" may also stand in the password of a text that is no URL.
+    found = _SCHEME.match(url)
+    scheme = found[0] if found else ""
+    rest = url[len(scheme) :]
     login, at, address = rest.rpartition("@")
     if at:
         user, colon, _ = login.partition(":")
@@ -170,7 +172,7 @@ def _mask_one(url: str) -> str:
     else:
         # What stands where a port would be is a password whose '@' was forgotten.
         rest = _NO_PORT.sub(r"\1:***", rest)
-    return scheme + separator + _SECRET_OPTION.sub(r"\1=***", rest)
+    return scheme + _SECRET_OPTION.sub(r"\1=***", rest)
 
 
 def parse_duration(value: Any) -> timedelta:

@@ -210,6 +210,9 @@ _nasty = st.text("abcXYZ019@:/?#;[]%&= \\ü", min_size=1, max_size=12)
 )
 @example(password="s3cret", shape=0, port=":99999")
 @example(password="S#CRET", shape=0, port="")
+@example(password="://", shape=6, port="")
+@example(password=";a://", shape=0, port="")
+@example(password=";0://", shape=1, port=":x")
 def test_no_error_and_no_mask_shows_a_password(password: str, shape: int, port: str) -> None:
     # Marks that cannot be part of anything else in the text, around whatever the password holds.
     secret = f"Qq{password}Zz"

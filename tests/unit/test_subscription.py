@@ -17,7 +17,7 @@ class OrderPaid(Event, name="order.paid"):
     order_id: int
 
 
-class OrderShipped(Event, name="order.shipped"):
+class OrderShipped(Event, name="order.reshipped"):
     order_id: int
 
 
@@ -61,11 +61,11 @@ def test_handlers_of_one_queue_share_it(bus: EventBus) -> None:
     @bus.handler("order.paid", queue="billing")
     def charge(event: OrderPaid) -> None: ...
 
-    @bus.handler("order.paid", "order.shipped", queue="billing")
+    @bus.handler("order.paid", "order.reshipped", queue="billing")
     def count(event: OrderPaid | OrderShipped) -> None: ...
 
     subscription = bus.subscriptions["billing"]
-    assert subscription.patterns == ("order.paid", "order.shipped")
+    assert subscription.patterns == ("order.paid", "order.reshipped")
     assert [handler.name for handler in subscription.handlers] == ["charge", "count"]
 
 
@@ -84,7 +84,7 @@ def test_a_handler_accepts_what_its_patterns_match(bus: EventBus) -> None:
     assert handler.accepts("order.paid")
     assert handler.accepts("card")
     assert not handler.accepts("mail.sent")
-    assert handler.event_class("order.shipped") is OrderShipped
+    assert handler.event_class("order.reshipped") is OrderShipped
     assert handler.event_class("nobody.knows") is None
 
 
