@@ -7,6 +7,8 @@ may hand them to Alembic (`EventBus.metadata`) together with its own.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -20,22 +22,72 @@ from sqlalchemy import (
     Table,
     Text,
 )
-from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 metadata = MetaData()
 
 #: SQLite numbers rows by itself only in an INTEGER column.
 _Sequence = BigInteger().with_variant(Integer, "sqlite")
-#: MySQL's BLOB and TEXT end at 64 KiB; a longer value would be refused, or cut.
-_Bytes = LargeBinary().with_variant(mysql.LONGBLOB, "mysql", "mariadb")
-_LongText = Text().with_variant(mysql.LONGTEXT, "mysql", "mariadb")
 
 
-def _exact(length: int) -> String:
+def _is_mysql(dialect: Dialect) -> bool:
+    return dialect.name in ("mysql", "mariadb")
+
+
+# `with_variant` would do the same, but it needs the MySQL dialect, some MiB of it, in processes
+# that will never see MySQL. MySQL's BLOB and TEXT end at 64 KiB; a longer value would be refused,
+# or cut.
+
+
+class _Bytes(TypeDecorator[bytes]):
+    """Bytes of any length."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """LONGBLOB on MySQL."""
+        if not _is_mysql(dialect):
+            return dialect.type_descriptor(LargeBinary())
+        from sqlalchemy.dialects.mysql import LONGBLOB
+
+        return dialect.type_descriptor(LONGBLOB())
+
+
+class _LongText(TypeDecorator[str]):
+    """Text of any length."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """LONGTEXT on MySQL."""
+        if not _is_mysql(dialect):
+            return dialect.type_descriptor(Text())
+        from sqlalchemy.dialects.mysql import LONGTEXT
+
+        return dialect.type_descriptor(LONGTEXT())
+
+
+class _Exact(TypeDecorator[str]):
     """A string compared byte by byte: MySQL's default collation would take ``A`` for ``a``."""
-    return String(length).with_variant(
-        mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
-    )
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.length = length
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """A binary collation on MySQL."""
+        if not _is_mysql(dialect):
+            return dialect.type_descriptor(String(self.length))
+        from sqlalchemy.dialects.mysql import VARCHAR
+
+        kind = VARCHAR(self.length, charset="utf8mb4", collation="utf8mb4_bin")
+        return dialect.type_descriptor(kind)
 
 
 #: One row an event, written in the application's own transaction; gone once it is published.
@@ -43,9 +95,9 @@ outbox = Table(
     "eventbus_outbox",
     metadata,
     Column("seq", _Sequence, primary_key=True, autoincrement=True),
-    Column("event_id", _exact(64), nullable=False),
-    Column("name", _exact(255), nullable=False),
-    Column("partition_key", _exact(255)),
+    Column("event_id", _Exact(64), nullable=False),
+    Column("name", _Exact(255), nullable=False),
+    Column("partition_key", _Exact(255)),
     Column("shard", SmallInteger, nullable=False),
     Column("attributes", _LongText, nullable=False),
     Column("body", _Bytes, nullable=False),
@@ -80,7 +132,7 @@ shard = Table(
     "eventbus_shard",
     metadata,
     Column("shard", SmallInteger, primary_key=True, autoincrement=False),
-    Column("owner", _exact(64)),
+    Column("owner", _Exact(64)),
     Column("lease_until_ms", BigInteger, nullable=False),
 )
 
@@ -88,7 +140,7 @@ shard = Table(
 dispatcher = Table(
     "eventbus_dispatcher",
     metadata,
-    Column("owner", _exact(64), primary_key=True),
+    Column("owner", _Exact(64), primary_key=True),
     Column("lease_until_ms", BigInteger, nullable=False),
 )
 
@@ -97,9 +149,9 @@ event_log = Table(
     "eventbus_event_log",
     metadata,
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    Column("event_id", _exact(64), nullable=False),
-    Column("name", _exact(255), nullable=False),
-    Column("partition_key", _exact(255)),
+    Column("event_id", _Exact(64), nullable=False),
+    Column("name", _Exact(255), nullable=False),
+    Column("partition_key", _Exact(255)),
     Column("attributes", _LongText, nullable=False),
     Column("body", _Bytes, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
@@ -120,11 +172,12 @@ event_log_unrouted = Index(
 idempotency = Table(
     "eventbus_idempotency",
     metadata,
-    Column("handler", _exact(200), primary_key=True),
-    Column("event_id", _exact(300), primary_key=True),
+    # The event first: it tells rows apart, the handler hardly.
+    Column("event_id", _Exact(300), primary_key=True),
+    Column("handler", _Exact(200), primary_key=True),
     Column("state", String(10), nullable=False),
-    Column("token", _exact(40), nullable=False),
-    Column("fingerprint", _exact(32), nullable=False),
+    Column("token", _Exact(40), nullable=False),
+    Column("fingerprint", _Exact(32), nullable=False),
     Column("starts", Integer, nullable=False),
     Column("lease_until_ms", BigInteger, nullable=False),
     Column("expires_at_ms", BigInteger, nullable=False),
@@ -135,9 +188,10 @@ idempotency_expiry = Index("eventbus_idempotency_expiry", idempotency.c.expires_
 inbox = Table(
     "eventbus_inbox",
     metadata,
-    Column("handler", _exact(200), primary_key=True),
-    Column("event_id", _exact(300), primary_key=True),
-    Column("fingerprint", _exact(32), nullable=False),
+    # The event first: it tells rows apart, the handler hardly.
+    Column("event_id", _Exact(300), primary_key=True),
+    Column("handler", _Exact(200), primary_key=True),
+    Column("fingerprint", _Exact(32), nullable=False),
     Column("processed_at_ms", BigInteger, nullable=False),
 )
 inbox_processed = Index("eventbus_inbox_processed", inbox.c.processed_at_ms)
@@ -146,7 +200,7 @@ inbox_processed = Index("eventbus_inbox_processed", inbox.c.processed_at_ms)
 queue = Table(
     "eventbus_queue",
     metadata,
-    Column("name", _exact(255), primary_key=True),
+    Column("name", _Exact(255), primary_key=True),
     Column("arguments", _LongText, nullable=False),
 )
 
@@ -154,9 +208,9 @@ queue = Table(
 binding = Table(
     "eventbus_binding",
     metadata,
-    Column("exchange", _exact(127), primary_key=True),
-    Column("queue", _exact(255), primary_key=True),
-    Column("pattern", _exact(255), primary_key=True),
+    Column("exchange", _Exact(127), primary_key=True),
+    Column("queue", _Exact(255), primary_key=True),
+    Column("pattern", _Exact(255), primary_key=True),
 )
 
 #: Messages of the embedded broker: one row for each message in each queue.
@@ -164,8 +218,8 @@ message = Table(
     "eventbus_message",
     metadata,
     Column("seq", _Sequence, primary_key=True, autoincrement=True),
-    Column("queue", _exact(255), nullable=False),
-    Column("routing_key", _exact(255), nullable=False),
+    Column("queue", _Exact(255), nullable=False),
+    Column("routing_key", _Exact(255), nullable=False),
     Column("properties", _LongText, nullable=False),
     Column("body", _Bytes, nullable=False),
     # Published by a producer; not a retry, nor moved here from another queue.
@@ -173,7 +227,7 @@ message = Table(
     # 0: ready, in the order of `seq`; else the time at which a retry becomes ready.
     Column("available_at_ms", BigInteger, nullable=False),
     # The consumer that has it, or "": an index finds a value more surely than NULL.
-    Column("owner", _exact(64), nullable=False),
+    Column("owner", _Exact(64), nullable=False),
     # Times it was given to a consumer that neither settled it nor gave it back.
     Column("deliveries", Integer, nullable=False),
     sqlite_autoincrement=True,
@@ -190,8 +244,8 @@ message_next = Index(
 consumer = Table(
     "eventbus_consumer",
     metadata,
-    Column("owner", _exact(64), primary_key=True),
-    Column("name", _exact(255), nullable=False),
+    Column("owner", _Exact(64), primary_key=True),
+    Column("name", _Exact(255), nullable=False),
     # A JSON list of the queues that it consumes.
     Column("queues", _LongText, nullable=False),
     Column("lease_until_ms", BigInteger, nullable=False),

@@ -7,13 +7,16 @@ behind is published again: at least once, never lost, never before its transacti
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -52,6 +55,9 @@ READY_SECONDS = 10.0
 #: How long a stop waits for the confirms of what is under way.
 DRAIN_SECONDS = 15.0
 
+#: How often it is looked whether to wait for confirms any longer.
+LOOK_SECONDS = 0.5
+
 
 @dataclass(slots=True)
 class Batch:
@@ -63,6 +69,8 @@ class Batch:
         Positions of rows, as `plan_waves` gives them.
     first:
         The outcomes of the first wave.
+    alone:
+        One row, sent with nothing else under way to find out whether it breaks the connection.
     stuck:
         Keys of which an earlier row was not taken; their rows go no further.
     """
@@ -72,6 +80,7 @@ class Batch:
     waves: list[list[int]]
     keys: set[str]
     first: Future[list[Confirmation]]
+    alone: bool
     stuck: set[str] = field(default_factory=set)
     confirmations: dict[int, Confirmation] | None = None
 
@@ -109,18 +118,22 @@ class Dispatcher:
         self._store = OutboxStore(bus.engine)
         self._housekeeping = Housekeeping(bus, self._store)
         self._stopping = threading.Event()
+        self._give_up_at = math.inf
         self._listener: wakeup.Listener | None = None
         self._publisher: Publisher | None = None
         self._in_flight: deque[Batch] = deque()
         self._shards: frozenset[int] = frozenset()
         self._renew_at = 0.0
         self._limit = batch_size
+        #: ``seq`` of rows that broke the connection when they were sent alone.
+        self._suspects: set[int] = set()
         self._trouble: str | None = None
 
     # -- control ------------------------------------------------------------------------------
 
     def stop(self) -> None:
         """Finish what is under way, give up the shards and return from `run`; from any thread."""
+        self._give_up_at = min(self._give_up_at, time.monotonic() + DRAIN_SECONDS)
         self._stopping.set()
         if self._listener is not None:
             self._listener.wake()
@@ -156,7 +169,7 @@ class Dispatcher:
             self._close(publisher)
 
     def run_once(self) -> int:
-        """Publish what is in the outbox now and return how many rows were read.
+        """Publish what is in the outbox now, or until `stop`; returns how many rows were read.
 
         Raises
         ------
@@ -168,14 +181,15 @@ class Dispatcher:
         publisher = self._open()
         count = 0
         try:
-            while True:
+            while not self._stopping.is_set():
                 if not publisher.wait_ready(READY_SECONDS):
                     raise BrokerUnavailable(f"not publishing: {publisher.trouble}")
                 count += (read := self._cycle(publisher))
                 if not read and not self._in_flight:
-                    return count
+                    break
         finally:
             self._close(publisher)
+        return count
 
     def _open(self) -> Publisher:
         self._publisher = self._bus.broker.publisher(self._name)
@@ -185,12 +199,17 @@ class Dispatcher:
         return self._publisher
 
     def _close(self, publisher: Publisher) -> None:
+        self.stop()
         try:
-            self._drain(publisher, DRAIN_SECONDS)
-            self._store.release(self._owner)
+            self._drain(publisher)
         except DatabaseUnavailable as error:
             log.warning("%s; what was confirmed last will be published again", error)
+        # Closed before the shards are given up: a row that left later could be overtaken.
         publisher.close()
+        try:
+            self._store.release(self._owner)
+        except DatabaseUnavailable as error:
+            log.warning("%s; the shards are free when the lease has run out", error)
         if self._listener is not None:
             self._listener.close()
 
@@ -200,25 +219,36 @@ class Dispatcher:
         """Read and start batches, then finish the oldest; returns how many rows were read."""
         if time.monotonic() >= self._renew_at:
             self._renew(publisher)
-        read = 0
-        if self._broker_ready(publisher):
-            while len(self._in_flight) < PIPELINE_DEPTH:
-                rows = self._read()
-                if not rows:
-                    break
-                read += len(rows)
-                self._in_flight.append(self._start(publisher, rows))
-                if len(rows) < self._limit:
-                    break
+        read = self._fill(publisher)
         if self._in_flight:
             self._finish(publisher)
+            # It may have been in the way of the next ones.
+            read = read or self._fill(publisher)
+        return read
+
+    def _fill(self, publisher: Publisher) -> int:
+        """Start batches while there is room for them; returns how many rows were read."""
+        read = 0
+        if not self._broker_ready(publisher):
+            return read
+        # A row can only be told to be at fault when nothing else was under way.
+        while len(self._in_flight) < (1 if self._limit == 1 else PIPELINE_DEPTH):
+            rows = self._read()
+            if not rows:
+                break
+            read += len(rows)
+            self._in_flight.append(self._start(publisher, rows))
+            if len(rows) < self._limit:
+                break
         return read
 
     def _renew(self, publisher: Publisher) -> None:
         # A shard may go to another dispatcher here, so nothing of it may be under way.
-        self._drain(publisher, None)
-        self._renew_at = time.monotonic() + LEASE.total_seconds() / 3
+        self._drain(publisher)
+        now = time.monotonic()
         owned = self._store.renew(self._owner, int(LEASE.total_seconds() * 1000))
+        # Only now: without a lease nothing is read, so nothing is published.
+        self._renew_at = now + LEASE.total_seconds() / 3
         if owned != self._shards:
             log.info("publishing %d of the outbox's shards", len(owned))
             self._shards = owned
@@ -230,9 +260,18 @@ class Dispatcher:
         if not self._shards:
             return []
         in_flight = [row.seq for batch in self._in_flight for row in batch.rows]
-        rows = self._store.next_batch(self._shards, self._limit, in_flight)
+        rows = self._apart(self._store.next_batch(self._shards, self._limit, in_flight))
         if rows:
             crash_point("dispatcher.claimed")
+        return rows
+
+    def _apart(self, rows: list[StoredRow]) -> list[StoredRow]:
+        """The rows before the first suspect; it alone, once nothing else is under way."""
+        for position, row in enumerate(rows):
+            if row.seq in self._suspects:
+                if position:
+                    return rows[:position]
+                return [] if self._in_flight else [row]
         return rows
 
     def _messages(self, rows: list[StoredRow]) -> tuple[list[StoredRow], list[Message]]:
@@ -259,9 +298,16 @@ class Dispatcher:
         keys = {row.partition_key for row in rows if row.partition_key is not None}
         stuck = set().union(*(batch.stuck for batch in self._in_flight))
         first = publisher.publish([messages[position] for position in waves[0]])
-        batch = Batch(rows, messages, waves, keys, first, stuck)
+        batch = Batch(rows, messages, waves, keys, first, self._is_alone(rows), stuck)
         crash_point("dispatcher.published")
         return batch
+
+    def _is_alone(self, rows: Sequence[StoredRow]) -> bool:
+        return (
+            len(rows) == 1
+            and not self._in_flight
+            and (self._limit == 1 or rows[0].seq in self._suspects)
+        )
 
     def _finish(self, publisher: Publisher) -> None:
         """Wait for the oldest batch's outcomes and settle its rows."""
@@ -269,7 +315,7 @@ class Dispatcher:
         if batch.confirmations is None:
             batch.confirmations = self._collect(publisher, batch)
             crash_point("dispatcher.confirmed")
-        changes = self._changes(batch.rows, batch.confirmations)
+        changes = self._changes(batch, batch.confirmations)
         # Only after the rows are settled is the batch forgotten: if the database is away now, its
         # outcomes are written when it is back, and nothing is published again.
         self._store.settle(self._owner, changes)
@@ -284,31 +330,45 @@ class Dispatcher:
         confirmations: dict[int, Confirmation] = {}
         future, positions = batch.first, batch.waves[0]
         for number, wave in enumerate(batch.waves):
+            if number and (self._stopping.is_set() or time.monotonic() >= self._renew_at):
+                # What is left stays in the outbox. One key can have as many waves as rows, and
+                # the lease must not run out over them.
+                break
             if number:
                 positions = [p for p in wave if batch.rows[p].partition_key not in batch.stuck]
                 if not positions:
                     continue
                 future = publisher.publish([batch.messages[p] for p in positions])
-            for position, confirmation in zip(positions, future.result(), strict=True):
+            answers = self._answers(publisher, future)
+            for position, confirmation in zip(positions, answers, strict=True):
                 confirmations[position] = confirmation
                 key = batch.rows[position].partition_key
                 if confirmation not in _TAKEN and key is not None:
                     batch.stuck.add(key)
         return confirmations
 
+    def _answers(
+        self, publisher: Publisher, future: Future[list[Confirmation]]
+    ) -> list[Confirmation]:
+        """Wait for the broker; after `DRAIN_SECONDS` of a stop its answers are unknown."""
+        while True:
+            with contextlib.suppress(NotYet):
+                return future.result(LOOK_SECONDS)
+            if time.monotonic() >= self._give_up_at:
+                publisher.close()
+
     def _changes(
-        self, rows: Sequence[StoredRow], confirmations: dict[int, Confirmation]
+        self, batch: Batch, confirmations: dict[int, Confirmation]
     ) -> list[tuple[StoredRow, Change]]:
         fail_unrouted = self._bus.settings.unroutable == "fail"
-        alone = len(rows) == 1 and self._limit == 1
         return [
             (
-                rows[position],
+                batch.rows[position],
                 settle(
                     confirmation,
-                    rows[position].attempts,
+                    batch.rows[position].attempts,
                     fail_unrouted=fail_unrouted,
-                    suspect=alone,
+                    suspect=batch.alone,
                 ),
             )
             for position, confirmation in confirmations.items()
@@ -316,14 +376,18 @@ class Dispatcher:
 
     def _adapt(self, batch: Batch) -> None:
         """Search a message that kills the connection by halving; grow again when all is well."""
-        if Confirmation.UNKNOWN in (batch.confirmations or {}).values():
+        unknown = Confirmation.UNKNOWN in (batch.confirmations or {}).values()
+        if batch.alone and unknown:
+            self._suspects.add(batch.rows[0].seq)
+        elif batch.alone:
+            self._suspects.discard(batch.rows[0].seq)
+        if unknown and not batch.alone:
             self._limit = max(1, min(self._limit, len(batch.rows)) // 8)
         elif self._limit < self._batch_size:
             self._limit = min(self._batch_size, self._limit * 2)
 
-    def _drain(self, publisher: Publisher, seconds: float | None) -> None:
-        deadline = None if seconds is None else time.monotonic() + seconds
-        while self._in_flight and (deadline is None or time.monotonic() < deadline):
+    def _drain(self, publisher: Publisher) -> None:
+        while self._in_flight:
             self._finish(publisher)
 
     # -- waiting ------------------------------------------------------------------------------
