@@ -172,9 +172,8 @@ event_log_unrouted = Index(
 idempotency = Table(
     "eventbus_idempotency",
     metadata,
-    # The event first: it tells rows apart, the handler hardly.
-    Column("event_id", _Exact(300), primary_key=True),
     Column("handler", _Exact(200), primary_key=True),
+    Column("event_id", _Exact(300), primary_key=True),
     Column("state", String(10), nullable=False),
     Column("token", _Exact(40), nullable=False),
     Column("fingerprint", _Exact(32), nullable=False),
@@ -188,9 +187,8 @@ idempotency_expiry = Index("eventbus_idempotency_expiry", idempotency.c.expires_
 inbox = Table(
     "eventbus_inbox",
     metadata,
-    # The event first: it tells rows apart, the handler hardly.
-    Column("event_id", _Exact(300), primary_key=True),
     Column("handler", _Exact(200), primary_key=True),
+    Column("event_id", _Exact(300), primary_key=True),
     Column("fingerprint", _Exact(32), nullable=False),
     Column("processed_at_ms", BigInteger, nullable=False),
 )

@@ -237,6 +237,8 @@ class Dispatcher:
             if not rows:
                 break
             read += len(rows)
+            if self._listener is not None:
+                self._listener.active()
             self._in_flight.append(self._start(publisher, rows))
             if len(rows) < self._limit:
                 break
