@@ -143,7 +143,7 @@ def check_servers(bus: EventBus) -> None:
 
 def supervise(services: Mapping[str, Any]) -> NoReturn:
     """Run `services` to their end and end the process."""
+    import eventbus.workers.supervisor as supervisor
     from eventbus.cli.root import exit_code_of
-    from eventbus.workers import supervisor
 
     supervisor.exit_process(exit_code_of(lambda: supervisor.supervise(services)))
