@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from eventbus.brokers.port import Confirmation, Publisher
 from eventbus.errors import EventBusError
-from eventbus.outbox.publication import to_publication
-from eventbus.outbox.store import OutboxStore
+from eventbus.message import Message
+from eventbus.outbox.publication import UnsendableRow, to_publication
+from eventbus.outbox.store import OutboxStore, StoredRow
 
 from .idempotency.inbox_retention import purge_inbox
 from .idempotency.sql import SqlStore
@@ -32,6 +33,8 @@ DELETE_BATCH = 1_000
 #: Deletes in one run, so that publishing never waits long.
 DELETES_PER_RUN = 20
 RESEND_BATCH = 500
+#: Sending again takes no longer in one run; the rest comes after the lease is renewed.
+RESEND_SECONDS = 2.0
 
 
 class Housekeeping:
@@ -48,31 +51,45 @@ class Housekeeping:
             return
         self._next_run = time.monotonic() + INTERVAL_SECONDS
         try:
-            for name in self._store.unrouted_names():
-                self._resend(publisher, name)
+            self._resend_unrouted(publisher)
             self._delete_old()
         except EventBusError as error:
             # Publishing goes on; what was left undone is done the next time.
             log.warning("housekeeping was interrupted: %s", error)
 
-    def _resend(self, publisher: Publisher, name: str) -> None:
-        """Try the oldest event; if it finds a queue, send the others of its name after it."""
-        limit, sent = 1, 0
-        while rows := self._store.unrouted_rows(name, limit):
-            confirmations = publisher.publish([to_publication(row) for row in rows]).result()
+    def _resend_unrouted(self, publisher: Publisher) -> None:
+        deadline = time.monotonic() + RESEND_SECONDS
+        for name in self._store.unrouted_names():
+            if not self._resend(publisher, name, deadline):
+                self._next_run = 0.0
+                return
+
+    def _resend(self, publisher: Publisher, name: str, deadline: float) -> bool:
+        """Try the oldest event; if it finds a queue, send the others of its name after it.
+
+        False where the `deadline` came before the last of them.
+        """
+        limit, last, sent = 1, 0, 0
+        in_time = True
+        while in_time and (rows := self._store.unrouted_rows(name, last, limit)):
+            last = rows[-1].seq
+            sendable, messages = _messages(rows)
+            confirmations = publisher.publish(messages).result()
             routed = [
                 row.seq
-                for row, confirmation in zip(rows, confirmations, strict=True)
+                for row, confirmation in zip(sendable, confirmations, strict=True)
                 if confirmation is Confirmation.ROUTED
             ]
             if routed:
                 self._store.mark_routed(routed)
                 sent += len(routed)
-            if len(routed) < len(rows):
+                limit = RESEND_BATCH
+            if len(routed) < len(sendable):
                 break
-            limit = RESEND_BATCH
+            in_time = time.monotonic() < deadline
         if sent:
             log.info("sent %d events %r again that no queue was bound for before", sent, name)
+        return in_time
 
     def _delete_old(self) -> None:
         settings = self._bus.settings
@@ -83,6 +100,18 @@ class Housekeeping:
         _delete_in_batches(lambda: self._store.delete_logged_before(log_age_ms, DELETE_BATCH))
         _delete_in_batches(lambda: purge_inbox(engine, inbox_age_ms, DELETE_BATCH))
         _delete_in_batches(lambda: keys.purge_expired(DELETE_BATCH))
+
+
+def _messages(rows: Sequence[StoredRow]) -> tuple[list[StoredRow], list[Message]]:
+    """The rows that can be sent, and their messages; a damaged one stays in the log as it is."""
+    sendable, messages = [], []
+    for row in rows:
+        try:
+            messages.append(to_publication(row))
+            sendable.append(row)
+        except UnsendableRow as error:
+            log.error("not sent again: %s", error)
+    return sendable, messages
 
 
 def _delete_in_batches(delete: Callable[[], int]) -> None:

@@ -113,13 +113,16 @@ class OutboxStore:
         Must be called with nothing in flight: it may give up shards to another dispatcher.
         """
         with writing(self._engine) as connection:
+            # Locked first: two that renew at the same time would else wait for each other.
+            rows = connection.execute(
+                sa.select(tables.shard).order_by(_shard.shard).with_for_update()
+            ).all()
             now = int(connection.scalar(sa.select(now_ms())) or 0)
             alive = self._report_alive(connection, owner, now, lease_ms)
+            # A lease that ends far from now is from before the server's clock was set back.
             shards = {
-                row.shard: ShardState(row.owner, row.lease_until_ms <= now)
-                for row in connection.execute(
-                    sa.select(tables.shard).order_by(_shard.shard).with_for_update()
-                )
+                row.shard: ShardState(row.owner, not now < row.lease_until_ms <= now + 2 * lease_ms)
+                for row in rows
             }
             plan = plan_shards(shards, owner, alive)
             if plan.release:
@@ -145,7 +148,11 @@ class OutboxStore:
         )
         if not updated.rowcount:
             connection.execute(sa.insert(table).values(owner=owner, lease_until_ms=now + lease_ms))
-        connection.execute(sa.delete(table).where(table.c.lease_until_ms <= now))
+        connection.execute(
+            sa.delete(table).where(
+                sa.or_(table.c.lease_until_ms <= now, table.c.lease_until_ms > now + 2 * lease_ms)
+            )
+        )
         return list(connection.scalars(sa.select(table.c.owner)))
 
     def release(self, owner: str) -> None:
@@ -294,8 +301,8 @@ class OutboxStore:
                 connection.scalars(sa.select(_log.name).where(~_log.routed).distinct().limit(1000))
             )
 
-    def unrouted_rows(self, name: str, limit: int) -> list[StoredRow]:
-        """The oldest unrouted events called `name`."""
+    def unrouted_rows(self, name: str, after: int, limit: int) -> list[StoredRow]:
+        """The oldest unrouted events called `name` whose ``seq`` is above `after`."""
         statement = (
             sa.select(
                 _log.seq,
@@ -305,7 +312,7 @@ class OutboxStore:
                 _log.body,
                 _log.created_at_ms,
             )
-            .where(~_log.routed, _log.name == name)
+            .where(~_log.routed, _log.name == name, _log.seq > after)
             .order_by(_log.seq)
             .limit(limit)
         )
