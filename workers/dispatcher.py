@@ -117,6 +117,8 @@ class Dispatcher:
         self._owner = f"{self._name[:20]}-{uuid.uuid4().hex}"
         self._store = OutboxStore(bus.engine)
         self._housekeeping = Housekeeping(bus, self._store)
+        #: What is under way at a stop is in the outbox still: nothing is left undone.
+        self.drained = True
         self._stopping = threading.Event()
         self._give_up_at = math.inf
         self._listener: wakeup.Listener | None = None

@@ -38,8 +38,11 @@ _SERVICE_ENDED = b"\0"
 class Service(Protocol):
     """What runs in a process of ours. `stop` and `stop_now` may be called from any thread."""
 
+    #: Whether everything that was under way was finished when `run` returned.
+    drained: bool
+
     def run(self) -> None:
-        """Work until stopped; return when drained, raise when it cannot go on."""
+        """Work until stopped; return when it has ended, raise when it cannot go on."""
 
     def stop(self) -> None:
         """Take nothing new, finish what is under way, then let `run` return."""
@@ -110,7 +113,8 @@ class _Supervisor:
             self._close()
         if self._error is not None:
             raise self._error
-        return 1 if self._signals > 1 else 0
+        drained = all(service.drained for service in self._services.values())
+        return 0 if drained and self._signals < 2 else 1
 
     def _start(self) -> None:
         for name, service in self._services.items():

@@ -104,6 +104,8 @@ class Worker:
         self._waiting: deque[Delivery] = deque()
         self._finished: list[Job] = []
         self._running: set[Job] = set()
+        #: Whether every handler had ended when `run` returned.
+        self.drained = True
         self._stop = threading.Event()
         self._stop_now = threading.Event()
         self._mean_seconds = CLAIM_AHEAD_SECONDS
@@ -308,6 +310,7 @@ class Worker:
             "%d handlers did not end in time; their messages go back to the queue",
             len(self._running),
         )
+        self.drained = False
         # Not released: a handler thread may still run to its end while the process exits.
         self._claims.abandon(list(self._running))
         works = dict.fromkeys(job.work for job in self._running)

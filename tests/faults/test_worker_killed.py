@@ -283,6 +283,17 @@ def test_term_drains_and_loses_nothing(stack: Stack) -> None:
     assert set(stack.effects("add").values()) == {1}
 
 
+def test_a_worker_whose_handlers_do_not_end_in_time_ends_with_1(stack: Stack) -> None:
+    stack.publish([stack.shop.ItemSlow(item=1)])
+    stack.dispatcher("--once").popen.wait(30)
+    go = str(stack.folder / "go")
+    worker = stack.worker("-Q", "slow", "--shutdown-timeout", "1s", SHOP_GO=go)
+    stack.wait_effects("begun", [1])
+    assert worker.stop(20) == 1
+    assert "did not end in time" in worker.output
+    wait_until(lambda: stack.depth("shop.slow") == 1, 15, "the message in its queue again")
+
+
 def _terminated(worker: Process) -> bool:
     """Send one more TERM; signals that come together count as one."""
     worker.popen.send_signal(signal.SIGTERM)

@@ -22,6 +22,7 @@ class Fake:
     """A service that runs until it is told how to end."""
 
     def __init__(self, *, drains: bool = True, error: BaseException | None = None) -> None:
+        self.drained = True
         self.started = threading.Event()
         self.stopped = threading.Event()
         self.stopped_now = threading.Event()
@@ -53,6 +54,13 @@ def meanwhile(action: Callable[[], None]) -> threading.Thread:
 
 def send(number: int) -> None:
     os.kill(os.getpid(), number)
+
+
+def test_a_service_that_left_something_undone_ends_with_1() -> None:
+    service = Fake()
+    service.drained = False
+    meanwhile(lambda: (service.started.wait(10), send(signal.SIGTERM)))
+    assert supervise({"worker": service}) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
