@@ -52,6 +52,9 @@ _TAKEN = (Confirmation.ROUTED, Confirmation.UNROUTED)
 #: How long `Dispatcher.run_once` waits for a connection, and for a blocked broker.
 READY_SECONDS = 10.0
 
+#: How often delayed rows are looked for while there is other work.
+DELAYED_SECONDS = 0.05
+
 #: How long a stop waits for the confirms of what is under way.
 DRAIN_SECONDS = 15.0
 
@@ -127,6 +130,8 @@ class Dispatcher:
         self._shards: frozenset[int] = frozenset()
         self._renew_at = 0.0
         self._limit = batch_size
+        self._rows_read = 0
+        self._look_at_delayed_at = 0.0
         #: ``seq`` of rows that broke the connection when they were sent alone.
         self._suspects: set[int] = set()
         self._trouble: str | None = None
@@ -137,8 +142,7 @@ class Dispatcher:
         """Finish what is under way, give up the shards and return from `run`; from any thread."""
         self._give_up_at = min(self._give_up_at, time.monotonic() + DRAIN_SECONDS)
         self._stopping.set()
-        if self._listener is not None:
-            self._listener.wake()
+        self._wake()
 
     def stop_now(self) -> None:
         """Like `stop`: there is nothing to abandon that a second dispatcher would not repeat."""
@@ -160,7 +164,7 @@ class Dispatcher:
         try:
             while not self._stopping.is_set():
                 try:
-                    if not self._cycle(publisher) and not self._in_flight:
+                    if not self._cycle(publisher):
                         self._wait(publisher)
                     backoff.reset()
                 except DatabaseUnavailable as error:
@@ -181,17 +185,17 @@ class Dispatcher:
         database.check(self._bus.engine)
         self._bus.broker.ping()
         publisher = self._open()
-        count = 0
         try:
             while not self._stopping.is_set():
                 if not publisher.wait_ready(READY_SECONDS):
                     raise BrokerUnavailable(f"not publishing: {publisher.trouble}")
-                count += (read := self._cycle(publisher))
-                if not read and not self._in_flight:
-                    break
+                if not self._cycle(publisher):
+                    if not self._in_flight:
+                        break
+                    self._finish(publisher)
         finally:
             self._close(publisher)
-        return count
+        return self._rows_read
 
     def _open(self) -> Publisher:
         self._publisher = self._bus.broker.publisher(self._name)
@@ -217,34 +221,34 @@ class Dispatcher:
 
     # -- one cycle ----------------------------------------------------------------------------
 
-    def _cycle(self, publisher: Publisher) -> int:
-        """Read and start batches, then finish the oldest; returns how many rows were read."""
+    def _cycle(self, publisher: Publisher) -> bool:
+        """Publish what is new, then settle what is confirmed; False when it is time to wait.
+
+        What is new does not wait for the confirms of what went before, unless enough is under way.
+        """
         if time.monotonic() >= self._renew_at:
             self._renew(publisher)
-        read = self._fill(publisher)
-        if self._in_flight:
-            self._finish(publisher)
-            # It may have been in the way of the next ones.
-            read = read or self._fill(publisher)
-        return read
+        full = self._fill(publisher)
+        if not self._in_flight or not (full or self._in_flight[0].first.done()):
+            return False
+        self._finish(publisher)
+        return True
 
-    def _fill(self, publisher: Publisher) -> int:
-        """Start batches while there is room for them; returns how many rows were read."""
-        read = 0
+    def _fill(self, publisher: Publisher) -> bool:
+        """Start batches while there is room for them; whether there is no more."""
         if not self._broker_ready(publisher):
-            return read
+            return False
         # A row can only be told to be at fault when nothing else was under way.
         while len(self._in_flight) < (1 if self._limit == 1 else PIPELINE_DEPTH):
             rows = self._read()
-            if not rows:
-                break
-            read += len(rows)
-            if self._listener is not None:
-                self._listener.active()
-            self._in_flight.append(self._start(publisher, rows))
+            if rows:
+                self._rows_read += len(rows)
+                if self._listener is not None:
+                    self._listener.active()
+                self._in_flight.append(self._start(publisher, rows))
             if len(rows) < self._limit:
-                break
-        return read
+                return False
+        return True
 
     def _renew(self, publisher: Publisher) -> None:
         # A shard may go to another dispatcher here, so nothing of it may be under way.
@@ -302,6 +306,7 @@ class Dispatcher:
         keys = {row.partition_key for row in rows if row.partition_key is not None}
         stuck = set().union(*(batch.stuck for batch in self._in_flight))
         first = publisher.publish([messages[position] for position in waves[0]])
+        first.add_done_callback(self._wake)
         batch = Batch(rows, messages, waves, keys, first, self._is_alone(rows), stuck)
         crash_point("dispatcher.published")
         return batch
@@ -396,15 +401,28 @@ class Dispatcher:
 
     # -- waiting ------------------------------------------------------------------------------
 
+    def _wake(self, _confirmed: object = None) -> None:
+        """End the wait under way, or else the next one; from any thread."""
+        if self._listener is not None:
+            self._listener.wake()
+
     def _wait(self, publisher: Publisher) -> None:
+        """Wait for new rows, for confirms, for a broker that is away, or for the next duty."""
         seconds = min(self._poll_seconds, max(self._renew_at - time.monotonic(), 0.0))
-        due_ms = self._store.promote_delayed()
-        if due_ms is not None:
-            seconds = min(seconds, due_ms / 1000)
+        seconds = min(seconds, self._seconds_to_delayed())
         if not self._broker_ready(publisher):
             publisher.wait_ready(seconds)
         elif seconds > 0 and self._listener is not None:
             self._listener.wait(seconds)
+
+    def _seconds_to_delayed(self) -> float:
+        """Promote the delayed rows that are due; when to look again at the latest."""
+        now = time.monotonic()
+        if now < self._look_at_delayed_at:
+            return self._look_at_delayed_at - now
+        self._look_at_delayed_at = now + DELAYED_SECONDS
+        due_ms = self._store.promote_delayed()
+        return self._poll_seconds if due_ms is None else due_ms / 1000
 
     def _broker_ready(self, publisher: Publisher) -> bool:
         """Whether to publish now; tells a change of that once."""

@@ -34,6 +34,11 @@ _outbox = tables.outbox.c
 _log = tables.event_log.c
 _shard = tables.shard.c
 
+#: For a transaction that reads from a backlog. PostgreSQL's statistics are from when the outbox was
+#: empty: it would take the backlog for a few rows, and read and sort all of it for each batch. The
+#: longer the backlog, the slower would be the way out.
+_WALK_THE_INDEX = "SET LOCAL enable_sort = off"
+
 _LOG_COLUMNS = (
     "seq",
     "event_id",
@@ -102,8 +107,12 @@ class OutboxStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._batch = _batch_statement()
-        arrays = engine.dialect.name == "postgresql"
-        self._among = _among_array if arrays else _among_list
+        self._is_postgresql = engine.dialect.name == "postgresql"
+        self._among = _among_array if self._is_postgresql else _among_list
+        # PostgreSQL takes a lone statement for a transaction: no BEGIN, no COMMIT to wait for.
+        autocommit = {"isolation_level": "AUTOCOMMIT"} if self._is_postgresql else {}
+        self._lone = engine.execution_options(**autocommit)
+        self._has_backlog = True
 
     # -- leases -------------------------------------------------------------------------------
 
@@ -186,9 +195,13 @@ class OutboxStore:
             statement = statement.where(_outbox.shard.in_(sorted(shards)))
         if in_flight:
             statement = statement.where(sa.not_(self._among(_outbox.seq, in_flight)))
-        with reading(self._engine) as connection:
-            _walk_the_index(connection)
-            return [StoredRow(*row) for row in connection.execute(statement)]
+        walk = self._has_backlog and self._is_postgresql
+        with reading(self._engine if walk else self._lone) as connection:
+            if walk:
+                connection.exec_driver_sql(_WALK_THE_INDEX)
+            rows = [StoredRow(*row) for row in connection.execute(statement)]
+        self._has_backlog = len(rows) == limit
+        return rows
 
     def promote_delayed(self) -> int | None:
         """Make the delayed rows pending whose time has come; milliseconds until the next one."""
@@ -217,7 +230,8 @@ class OutboxStore:
         others = [(row, c) for row, c in changes if isinstance(c, (Hold, Fail))]
         if not (routed or unrouted or others):
             return
-        with writing(self._engine) as connection:
+        alone = len(others) + bool(routed) + bool(unrouted) == 1
+        with writing(self._lone if alone else self._engine) as connection:
             for sequences, flag in ((routed, True), (unrouted, False)):
                 if sequences:
                     self._move_to_log(connection, owner, sequences, flag)
@@ -377,16 +391,6 @@ def _batch_statement() -> Any:
         )
         .order_by(_outbox.seq)
     )
-
-
-def _walk_the_index(connection: Connection) -> None:
-    """Make PostgreSQL take the next rows in the order of the index, in this transaction.
-
-    Its statistics are from when the outbox was empty. It then takes a backlog for a few rows, and
-    would read and sort all of it for each batch: the longer the backlog, the slower the way out.
-    """
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("SET LOCAL enable_sort = off")
 
 
 def _owned(owner: str) -> Any:
