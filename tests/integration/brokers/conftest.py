@@ -31,7 +31,7 @@ class Received:
         with self._lock:
             self.deliveries += deliveries
 
-    def wait(self, count: int, timeout: float = 10.0) -> list[Delivery]:
+    def wait(self, count: int, timeout: float = 30.0) -> list[Delivery]:
         """All deliveries so far, at least `count`."""
         wait_until(
             lambda: len(self.deliveries) >= count,
@@ -62,7 +62,7 @@ class Bench:
     def publisher(self, name: str = "test publisher") -> Publisher:
         publisher = self.broker.publisher(name)
         self._opened.append(publisher.close)
-        assert publisher.wait_ready(10), publisher.trouble
+        assert publisher.wait_ready(30), publisher.trouble
         return publisher
 
     def consumer(self, name: str = "test consumer") -> Consumer:
@@ -76,7 +76,7 @@ class Bench:
         """A consumer that is consuming; by default `QUEUE`, with prefetch 100."""
         consumer, received = self.consumer(name), Received()
         consumer.start(queues or {QUEUE: 100}, received.take)
-        assert consumer.wait_consuming(10), consumer.trouble
+        assert consumer.wait_consuming(30), consumer.trouble
         return consumer, received
 
     def declare(self, *patterns: str, queue: str = QUEUE, max_length: int = 1_000_000) -> Topology:
@@ -105,7 +105,7 @@ class Bench:
             seen[:] = self.counts(*counts)
             return seen == list(counts.values())
 
-        wait_until(arrived, 10, lambda: f"messages {dict(counts)}; there are {seen}")
+        wait_until(arrived, 30, lambda: f"messages {dict(counts)}; there are {seen}")
 
     def close(self) -> None:
         for close in reversed(self._opened):
