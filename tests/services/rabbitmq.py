@@ -134,6 +134,9 @@ class RabbitMQ(Server):
         settings: dict[str, str | int] = {
             "listeners.tcp.1": f"127.0.0.1:{self.port}",
             "disk_free_limit.absolute": "1MB",
+            # A loaded machine is slow to log in, and slower over TLS.
+            "handshake_timeout": 60_000,
+            "ssl_handshake_timeout": 60_000,
             **self.settings,
         }
         (self.folder / "rabbitmq.conf").write_text(

@@ -61,6 +61,8 @@ class Wire:
         self.taken: list[int] = []
         self.ready = True
         self.closed = False
+        #: Answer at once; else when somebody waits for it.
+        self.eager = False
         self._under_way: list[tuple[list[int], Future[list[Confirmation]]]] = []
 
     def publish(self, messages: Sequence[Message]) -> Future[list[Confirmation]]:
@@ -69,6 +71,8 @@ class Wire:
         future = _Unanswered(self._answer)
         self.batches.append(items)
         self._under_way.append((items, future))
+        if self.eager:
+            self._answer()
         return future
 
     def _answer(self) -> None:
@@ -128,6 +132,7 @@ class Outbox:
     @contextmanager
     def running(self, **options: Any) -> Iterator[Dispatcher]:
         dispatcher = Dispatcher(self.bus, **options)
+        self.wire.eager = True
         raised: list[BaseException] = []
 
         def run() -> None:
@@ -222,10 +227,13 @@ def test_once_found_it_is_sent_alone_and_breaks_nothing_for_others(outbox: Outbo
     dispatcher = Dispatcher(outbox.bus, batch_size=10)
     publisher: Any = outbox.wire
     dispatcher._open()
+    dispatcher._renew(publisher)
 
     def settle_all() -> None:
-        while dispatcher._cycle(publisher) or dispatcher._in_flight:
-            pass
+        dispatcher._fill(publisher)
+        while dispatcher._in_flight:
+            dispatcher._finish(publisher)
+            dispatcher._fill(publisher)
 
     settle_all()
     assert set(outbox.rows()) == {5}
