@@ -179,19 +179,23 @@ def test_with_unroutable_fail_it_stays_as_failed_and_its_key_flows_on(outbox: Ou
     assert outbox.wire.taken == [2]
 
 
-def test_a_refused_row_holds_its_key_back_and_nothing_else(outbox: Outbox) -> None:
+@pytest.mark.parametrize("batch_size", [1, 2, 500])
+def test_a_refused_row_holds_its_key_back_and_nothing_else(outbox: Outbox, batch_size: int) -> None:
     refuse = True
     outbox.wire.answer = lambda item: _REFUSED if item == 1 and refuse else _ROUTED
-    outbox.publish(1, 2, 3, key="a")
-    outbox.publish(4, 5, key="b")
-    outbox.publish(6)
-    outbox.run_once()
-    assert sorted(outbox.wire.taken) == [4, 5, 6]
-    assert {item: row["attempts"] for item, row in outbox.rows().items()} == {1: 1, 2: 0, 3: 0}
+    outbox.publish(1, 2, 3, 4, 5, key="a")
+    outbox.publish(6, 7, key="b")
+    outbox.publish(8)
+    outbox.run_once(batch_size=batch_size)
+    assert sorted(outbox.wire.taken) == [6, 7, 8]
+    assert {item: row["attempts"] for item, row in outbox.rows().items()} == {
+        1: 1,
+        **dict.fromkeys((2, 3, 4, 5), 0),
+    }
     refuse = False
     outbox.let_holds_pass()
-    outbox.run_once()
-    assert outbox.wire.taken[-3:] == [1, 2, 3]
+    outbox.run_once(batch_size=batch_size)
+    assert outbox.wire.taken[-5:] == [1, 2, 3, 4, 5]
 
 
 def test_refused_for_good_it_is_parked_and_its_key_flows_on(
