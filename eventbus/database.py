@@ -27,7 +27,7 @@ from eventbus.outbox.row import SHARDS
 from eventbus.settings import mask
 
 #: The version of the tables that this code reads and writes.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: How long a writer waits for another one on SQLite, where there is one lock for all.
 SQLITE_BUSY_TIMEOUT_MS = 15_000

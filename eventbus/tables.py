@@ -249,6 +249,50 @@ consumer = Table(
     Column("lease_until_ms", BigInteger, nullable=False),
 )
 
+#: The processes that run, each with its latest report; those whose lease has run out are gone.
+process = Table(
+    "eventbus_process",
+    metadata,
+    Column("id", _Exact(64), primary_key=True),
+    Column("service", _Exact(100), nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("name", _Exact(255), nullable=False),
+    # JSON, as `eventbus.workers.report.Report.as_dict` gives it.
+    Column("report", _LongText, nullable=False),
+    Column("started_at_ms", BigInteger, nullable=False),
+    Column("lease_until_ms", BigInteger, nullable=False),
+)
+
+#: The queues that an operator has paused; workers look here.
+paused_queue = Table(
+    "eventbus_paused_queue",
+    metadata,
+    Column("queue", _Exact(255), primary_key=True),
+    Column("paused_at_ms", BigInteger, nullable=False),
+    Column("paused_by", _Exact(255), nullable=False),
+    Column("reason", _LongText, nullable=False),
+)
+
+#: What operators did to many messages at once: replays, deletions, migrations. An audit.
+operation = Table(
+    "eventbus_operation",
+    metadata,
+    Column("id", _Exact(64), primary_key=True),
+    # Such as ``dlq.replay``.
+    Column("kind", String(40), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("started_by", _Exact(255), nullable=False),
+    Column("started_at_ms", BigInteger, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False),
+    Column("finished_at_ms", BigInteger),
+    # JSON: which messages were chosen, and how.
+    Column("parameters", _LongText, nullable=False),
+    # JSON: how many were done, failed, skipped, and where a resumed operation goes on.
+    Column("progress", _LongText, nullable=False),
+    Column("error", _LongText),
+)
+operation_started = Index("eventbus_operation_started", operation.c.started_at_ms)
+
 #: The version of these tables, one row.
 schema_version = Table(
     "eventbus_schema_version",

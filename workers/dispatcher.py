@@ -29,10 +29,11 @@ from eventbus.message import Message
 from eventbus.outbox.publication import UnsendableRow, to_publication
 from eventbus.outbox.row import OUTBOX_CHANNEL
 from eventbus.outbox.store import OutboxStore, StoredRow
-from eventbus.outbox.transitions import Change, Fail, plan_waves, settle
+from eventbus.outbox.transitions import Change, Fail, Hold, Log, plan_waves, settle
 
 from .crash_points import crash_point
 from .housekeeping import Housekeeping
+from .report import DISPATCHER, Report
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
@@ -135,6 +136,8 @@ class Dispatcher:
         #: ``seq`` of rows that broke the connection when they were sent alone.
         self._suspects: set[int] = set()
         self._trouble: str | None = None
+        self._report = Report(DISPATCHER, bus.service, self._name)
+        self._report.counts = dict.fromkeys(("published", "unrouted", "refused", "failed"), 0)
 
     # -- control ------------------------------------------------------------------------------
 
@@ -148,6 +151,16 @@ class Dispatcher:
         """Like `stop`: there is nothing to abandon that a second dispatcher would not repeat."""
         self.stop()
 
+    def report(self) -> Report:
+        """What this dispatcher does now; from any thread. The counts in it go on growing."""
+        report = self._report
+        publisher = self._publisher
+        report.trouble = None if publisher is None else publisher.trouble
+        report.ready = publisher is not None and publisher.trouble is None
+        if self._stopping.is_set():
+            report.state = "draining"
+        return report
+
     def run(self) -> None:
         """Publish until `stop`; a server that is away is waited for.
 
@@ -160,9 +173,11 @@ class Dispatcher:
         """
         database.check(self._bus.engine)
         publisher = self._open()
+        self._report.state = "running"
         backoff = Backoff()
         try:
             while not self._stopping.is_set():
+                self._report.beat = time.time()
                 try:
                     if not self._cycle(publisher):
                         self._wait(publisher)
@@ -329,10 +344,21 @@ class Dispatcher:
         # outcomes are written when it is back, and nothing is published again.
         self._store.settle(self._owner, changes)
         self._in_flight.popleft()
+        self._count(changes)
         for later in self._in_flight:
             later.stuck |= batch.stuck
         crash_point("dispatcher.settled")
         self._adapt(batch)
+
+    def _count(self, changes: Sequence[tuple[StoredRow, Change]]) -> None:
+        counts = self._report.counts
+        for _, change in changes:
+            if isinstance(change, Log):
+                counts["published" if change.routed else "unrouted"] += 1
+            elif isinstance(change, Hold):
+                counts["refused"] += 1
+            elif isinstance(change, Fail):
+                counts["failed"] += 1
 
     def _collect(self, publisher: Publisher, batch: Batch) -> dict[int, Confirmation]:
         """Publish wave after wave and read the outcomes, by position in the batch."""
@@ -359,11 +385,13 @@ class Dispatcher:
     def _answers(
         self, publisher: Publisher, future: Future[list[Confirmation]]
     ) -> list[Confirmation]:
-        """Wait for the broker; after `DRAIN_SECONDS` of a stop its answers are unknown."""
+        """Wait for the broker; a stop waits `DRAIN_SECONDS`, and not for one that is blocked."""
         while True:
             with contextlib.suppress(NotYet):
                 return future.result(LOOK_SECONDS)
-            if time.monotonic() >= self._give_up_at:
+            late = time.monotonic() >= self._give_up_at
+            if late or (self._stopping.is_set() and not publisher.wait_ready(0)):
+                # What is under way is answered now: as unknown.
                 publisher.close()
 
     def _changes(

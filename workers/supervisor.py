@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn, Protocol
 
+from .report import Report
+
 logger = logging.getLogger("eventbus.supervisor")
 
 #: What services get to give their messages back after `Service.stop_now`.
@@ -49,6 +51,9 @@ class Service(Protocol):
 
     def stop_now(self) -> None:
         """Give back what is under way and let `run` return."""
+
+    def report(self) -> Report:
+        """What it does now."""
 
 
 def supervise(services: Mapping[str, Service]) -> int:

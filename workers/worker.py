@@ -12,20 +12,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from eventbus import database
 from eventbus.brokers.port import Consumer, Delivery, Settlement
-from eventbus.outcome import Return
+from eventbus.outcome import Ack, DeadLetter, RetryAfter, Return
 from eventbus.subscription import Handler, Subscription
 
 from .claims import Claims
 from .crash_points import crash_point
 from .idempotency import make_store
+from .options import WorkerOptions
 from .pipeline import Invoker, open_works
 from .pools import make_pool
+from .report import WORKER, HandlerCounts, QueueReport, Report
 from .work import Job, Work, settlement_of
 
 if TYPE_CHECKING:
@@ -56,50 +57,33 @@ FLUSH_SECONDS = 5.0
 class Worker:
     """Runs the handlers of some subscriptions of a bus until it is stopped.
 
-    Parameters
-    ----------
-    queues:
-        Short or full names of the subscriptions; all by default.
-    pool, concurrency:
-        ``threads`` runs up to `concurrency` handlers at a time, ``solo`` one.
-    prefetch:
-        Messages of a queue that the broker hands out unacknowledged; by default sixteen for each
-        handler that can run, at least 64.
-    name:
-        Shown in the broker's list of connections and in the log.
-    shutdown_timeout:
-        How long a stop waits for running handlers.
-
     Raises
     ------
     UnknownName
-        No subscription has one of the `queues`; the text lists those that are declared.
+        No subscription has one of the queues; the text lists those that are declared.
 
     Example::
 
-        Worker(bus, queues=["billing"], concurrency=4).run()
+        Worker(bus, WorkerOptions(queues=("billing",), concurrency=4)).run()
     """
 
-    def __init__(
-        self,
-        bus: EventBus,
-        *,
-        queues: Iterable[str] | None = None,
-        pool: str = "threads",
-        concurrency: int = 8,
-        prefetch: int | None = None,
-        name: str | None = None,
-        shutdown_timeout: timedelta = timedelta(seconds=30),
-    ) -> None:
-        chosen = list(bus.subscriptions) if queues is None else list(queues)
+    def __init__(self, bus: EventBus, options: WorkerOptions | None = None) -> None:
+        options = options or WorkerOptions()
+        chosen = bus.subscriptions if options.queues is None else options.queues
         found = [bus.subscription(queue) for queue in chosen]
         self.subscriptions: dict[str, Subscription] = {s.queue: s for s in found}
         self._bus = bus
-        self._pool_name = pool
-        self._concurrency = 1 if pool == "solo" else concurrency
-        self.prefetch = prefetch or max(64, 16 * self._concurrency)
-        self._name = name or f"{bus.service}.worker"
-        self._shutdown_seconds = shutdown_timeout.total_seconds()
+        self._options = options
+        self._concurrency = options.handlers_at_once
+        self._name = options.name or f"{bus.service}.worker"
+        self._shutdown_seconds = options.shutdown_timeout.total_seconds()
+        self._report = Report(
+            WORKER, bus.service, self._name, pool=options.pool, concurrency=self._concurrency
+        )
+        for subscription in found:
+            handlers = {handler.name: HandlerCounts() for handler in subscription.handlers}
+            self._report.queues[subscription.queue] = QueueReport(handlers=handlers)
+        self._consumer: Consumer | None = None
         self._inbox: SimpleQueue[list[Delivery] | Job | None] = SimpleQueue()
         self._waiting: deque[Delivery] = deque()
         self._finished: list[Job] = []
@@ -122,6 +106,22 @@ class Worker:
         """Give unfinished messages back and return from `run` at once; from any thread."""
         self._stop_now.set()
         self.stop()
+
+    def report(self) -> Report:
+        """What this worker does now; from any thread. The counts in it go on growing."""
+        report = self._report
+        report.running = len(self._running)
+        report.waiting = len(self._waiting)
+        if self._stop.is_set():
+            report.state = "draining"
+        consumer = self._consumer
+        if consumer is not None:
+            report.trouble = self._claims.trouble or consumer.trouble
+            consuming = not self._stop.is_set() and consumer.wait_consuming(0)
+            for queue in report.queues.values():
+                queue.consuming = consuming
+            report.ready = consuming and report.trouble is None
+        return report
 
     def run(self) -> None:
         """Handle messages until `stop`; a server that goes away is waited for.
@@ -150,15 +150,19 @@ class Worker:
     def _consume(self, store: IdempotencyStore) -> None:
         self._invoker = Invoker(self._bus)
         self._claims = Claims(self._bus, store, self._abandon_waiting)
-        self._pool = make_pool(self._pool_name, self._concurrency)
+        self._pool = make_pool(self._options.pool, self._concurrency)
         consumer = self._bus.broker.consumer(self._name)
-        self._consumer: Consumer = consumer
+        self._consumer = consumer
         self._claims.start()
-        consumer.start(dict.fromkeys(self.subscriptions, self.prefetch), self._inbox.put)
+        consumer.start(
+            dict.fromkeys(self.subscriptions, self._options.prefetch_count), self._inbox.put
+        )
+        self._report.state = "running"
         try:
             while not self._stop.is_set():
                 self._cycle()
-            self._drain()
+                self._report.beat = time.time()
+            self._drain(consumer)
         finally:
             consumer.close(FLUSH_SECONDS)
             self._claims.close()
@@ -224,6 +228,10 @@ class Worker:
         for work in works:
             for job in work.jobs:
                 job.concluded = job not in runnable
+                if job.concluded:
+                    self._count(job)
+            if work.parked is not None:
+                self._report.queues[work.delivery.queue].parked += 1
         self._settle([work for work in works if work.finished])
         self._running.update(runnable)
         for job in jobs:
@@ -231,7 +239,7 @@ class Worker:
                 self._submit(job)
 
     def _submit(self, job: Job) -> None:
-        if self._concurrency == 1 and self._pool_name == "solo":
+        if self._concurrency == 1 and self._options.pool == "solo":
             self._run_unless_stopped(job)
             self._done(job)
             next_end = time.monotonic() + self._mean_seconds
@@ -271,21 +279,41 @@ class Worker:
         crash_point("worker.remembered")
         for job in jobs:
             job.concluded = True
+            self._count(job)
         works = dict.fromkeys(job.work for job in jobs)
         self._settle([work for work in works if work.finished])
 
+    def _count(self, job: Job) -> None:
+        """Note a concluded job in the report."""
+        counts = self._report.queues[job.work.delivery.queue].handlers[job.handler.name]
+        outcome = job.outcome
+        if job.seconds:
+            counts.add_duration(job.seconds)
+        if isinstance(outcome, Ack):
+            if job.seconds:
+                counts.succeeded += 1
+            else:
+                counts.duplicates += 1
+        elif isinstance(outcome, RetryAfter):
+            counts.retried += outcome.counted
+        elif isinstance(outcome, DeadLetter):
+            counts.dead_lettered += 1
+        else:
+            counts.returned += 1
+
     def _settle(self, works: Sequence[Work]) -> None:
         if works:
+            assert self._consumer is not None
             self._consumer.settle([settlement_of(work) for work in works])
             crash_point("worker.settled")
 
     # -- stopping -----------------------------------------------------------------------------
 
-    def _drain(self) -> None:
+    def _drain(self, consumer: Consumer) -> None:
         """Give back what was not begun, wait for what runs, settle it."""
-        self._consumer.cancel()
+        consumer.cancel()
         self._take_in(0)
-        self._give_back_waiting()
+        self._give_back_waiting(consumer)
         deadline = time.monotonic() + self._shutdown_seconds
         while self._running and not self._stop_now.is_set():
             remaining = deadline - time.monotonic()
@@ -295,15 +323,15 @@ class Worker:
             self._conclude()
         self._take_in(0)
         self._conclude()
-        self._give_back_waiting()
-        self._give_back_running()
+        self._give_back_waiting(consumer)
+        self._give_back_running(consumer)
 
-    def _give_back_waiting(self) -> None:
+    def _give_back_waiting(self, consumer: Consumer) -> None:
         """At once: another worker may have them while our handlers still run."""
-        self._consumer.settle([Settlement(delivery, requeue=True) for delivery in self._waiting])
+        consumer.settle([Settlement(delivery, requeue=True) for delivery in self._waiting])
         self._waiting.clear()
 
-    def _give_back_running(self) -> None:
+    def _give_back_running(self, consumer: Consumer) -> None:
         if not self._running:
             return
         log.warning(
@@ -314,4 +342,4 @@ class Worker:
         # Not released: a handler thread may still run to its end while the process exits.
         self._claims.abandon(list(self._running))
         works = dict.fromkeys(job.work for job in self._running)
-        self._consumer.settle([Settlement(work.delivery, requeue=True) for work in works])
+        consumer.settle([Settlement(work.delivery, requeue=True) for work in works])

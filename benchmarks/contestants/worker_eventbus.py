@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from eventbus.workers.options import WorkerOptions
 from eventbus.workers.worker import Worker
 
 from ..process import answer, given
@@ -18,7 +19,7 @@ def main(count: int, pool: str, **settings: Any) -> None:
     def handler(event: OrderPaid) -> None:
         tally.take(event.number)
 
-    worker = Worker(make_bus(handler, **settings), pool=pool, prefetch=PREFETCH)
+    worker = Worker(make_bus(handler, **settings), WorkerOptions(pool=pool, prefetch=PREFETCH))
     worker.run()
     answer(rate=tally.rate())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import click
 
@@ -17,14 +18,10 @@ from eventbus.cli.options import dispatcher_options, log_level_option, worker_op
 @log_level_option
 def command(
     queues: list[str],
-    concurrency: int,
-    pool: str,
-    prefetch: int | None,
-    name: str | None,
-    shutdown_timeout: timedelta,
     batch_size: int,
     poll_interval: timedelta,
     log_level: str | None,
+    **options: Any,
 ) -> None:
     """Dispatcher and worker in one process.
 
@@ -33,7 +30,7 @@ def command(
     """
     from eventbus.cli import start
     from eventbus.cli.banner import show_banner
-    from eventbus.cli.worker import make_worker, shown_options
+    from eventbus.cli.worker import make_options, make_worker, shown_options
 
     bus = the_bus()
     start.set_up(bus, log_level)
@@ -45,17 +42,13 @@ def command(
 
     from eventbus.workers.dispatcher import Dispatcher
 
-    worker = make_worker(bus, subscriptions, pool, concurrency, prefetch, name, shutdown_timeout)
+    chosen = make_options(subscriptions, options)
+    worker = make_worker(bus, chosen)
     dispatcher = Dispatcher(
         bus,
         batch_size=batch_size,
         poll_interval=poll_interval,
-        name=None if name is None else f"{name}.dispatcher",
+        name=None if chosen.name is None else f"{chosen.name}.dispatcher",
     )
-    show_banner(
-        bus,
-        "run",
-        subscriptions=subscriptions,
-        options=shown_options(worker, pool, concurrency),
-    )
+    show_banner(bus, "run", subscriptions=subscriptions, options=shown_options(chosen))
     start.supervise({"dispatcher": dispatcher, "worker": worker})

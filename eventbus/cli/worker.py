@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +13,7 @@ from eventbus.cli.options import log_level_option, worker_options
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
     from eventbus.subscription import Subscription
+    from eventbus.workers.options import WorkerOptions
     from eventbus.workers.worker import Worker
 
 
@@ -21,15 +21,7 @@ if TYPE_CHECKING:
 @application_option
 @worker_options
 @log_level_option
-def command(
-    queues: list[str],
-    concurrency: int,
-    pool: str,
-    prefetch: int | None,
-    name: str | None,
-    shutdown_timeout: timedelta,
-    log_level: str | None,
-) -> None:
+def command(queues: list[str], log_level: str | None, **options: Any) -> None:
     """Consume queues and run their handlers.
 
     TERM and INT let running handlers finish, for --shutdown-timeout at most; a second one stops at
@@ -42,39 +34,29 @@ def command(
     start.set_up(bus, log_level)
     start.refuse_contradictions(bus)
     subscriptions = start.chosen_subscriptions(bus, queues)
-    worker = make_worker(bus, subscriptions, pool, concurrency, prefetch, name, shutdown_timeout)
-    show_banner(
-        bus,
-        "worker",
-        subscriptions=subscriptions,
-        options=shown_options(worker, pool, concurrency),
-    )
+    chosen = make_options(subscriptions, options)
+    worker = make_worker(bus, chosen)
+    show_banner(bus, "worker", subscriptions=subscriptions, options=shown_options(chosen))
     start.supervise({"worker": worker})
 
 
-def make_worker(
-    bus: EventBus,
-    subscriptions: Sequence[Subscription],
-    pool: str,
-    concurrency: int,
-    prefetch: int | None,
-    name: str | None,
-    shutdown_timeout: timedelta,
-) -> Worker:
-    """A worker for `subscriptions`, from the options of the command line."""
+def make_options(subscriptions: Sequence[Subscription], options: dict[str, Any]) -> WorkerOptions:
+    """What `worker_options` gave, for `subscriptions`."""
+    from eventbus.workers.options import WorkerOptions
+
+    return WorkerOptions(queues=tuple(one.name for one in subscriptions), **options)
+
+
+def make_worker(bus: EventBus, options: WorkerOptions) -> Worker:
+    """What runs the handlers in the way that `options` say."""
     from eventbus.workers.worker import Worker
 
-    return Worker(
-        bus,
-        queues=[subscription.name for subscription in subscriptions],
-        pool=pool,
-        concurrency=concurrency,
-        prefetch=prefetch,
-        name=name,
-        shutdown_timeout=shutdown_timeout,
-    )
+    return Worker(bus, options)
 
 
-def shown_options(worker: Worker, pool: str, concurrency: int) -> dict[str, object]:
+def shown_options(options: WorkerOptions) -> dict[str, object]:
     """What the banner tells of a worker."""
-    return {"pool": f"{pool}, concurrency {concurrency}", "prefetch": worker.prefetch}
+    return {
+        "pool": f"{options.pool}, concurrency {options.concurrency}",
+        "prefetch": options.prefetch_count,
+    }

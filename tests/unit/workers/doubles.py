@@ -22,6 +22,7 @@ from eventbus.message import Message
 from eventbus.topology import Topology
 from eventbus.workers import worker as worker_module
 from eventbus.workers.idempotency.port import Claim, Key
+from eventbus.workers.options import WorkerOptions
 from eventbus.workers.worker import Worker
 from tests.integration.idempotency.stores import Model
 from tests.waiting import wait_until
@@ -216,7 +217,7 @@ class Bench:
         """A worker on a thread of its own; stopped at the end, with every delivery settled once."""
         options.setdefault("concurrency", 4)
         options.setdefault("shutdown_timeout", timedelta(seconds=10))
-        worker = Worker(self.bus, pool=pool, **options)
+        worker = Worker(self.bus, WorkerOptions(pool=pool, **options))
         raised: list[BaseException] = []
 
         def run() -> None:
