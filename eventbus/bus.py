@@ -15,6 +15,7 @@ from eventbus.django import project
 from eventbus.errors import DeclarationError, UnknownName
 from eventbus.event import Event, named_events
 from eventbus.outbox.row import OutboxRow, make_row
+from eventbus.rate_limit import RateLimit
 from eventbus.retry import Retry
 from eventbus.settings import Settings
 from eventbus.subscription import Handler, Subscription, make_handler
@@ -202,6 +203,10 @@ class EventBus:
         name: str | None = None,
         retry: Retry | None = None,
         transactional: bool = False,
+        max_concurrency: int | None = None,
+        rate_limit: RateLimit | str | None = None,
+        time_limit: timedelta | None = None,
+        soft_time_limit: timedelta | None = None,
     ) -> Callable[[_Function], _Function]:
         """Declare a function as the handler of the events that match `patterns`.
 
@@ -219,6 +224,14 @@ class EventBus:
         transactional:
             Run in a database transaction that also records the event in the inbox:
             ``context.session``; the effect then happens exactly once.
+        max_concurrency:
+            Runs at the same time in one process. Others of its messages wait, and hold up no other
+            handler.
+        rate_limit:
+            Runs that one process begins in a second, minute or hour, such as ``"100/s"``.
+        time_limit, soft_time_limit:
+            How long a run may take; see `eventbus.workers.options.WorkerOptions`, whose limits
+            they replace.
 
         Raises
         ------
@@ -246,6 +259,10 @@ class EventBus:
                 retry=retry or self.retry,
                 transactional=transactional,
                 namespace=namespace,
+                max_concurrency=max_concurrency,
+                rate_limit=rate_limit,
+                time_limit=time_limit,
+                soft_time_limit=soft_time_limit,
             )
             self._declare(handler, check_name_part("queue name", queue or handler.name))
             return function

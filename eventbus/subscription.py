@@ -18,6 +18,7 @@ from typing import Any
 from eventbus.errors import DeclarationError
 from eventbus.event import Event, named_events
 from eventbus.patterns import check_pattern, matches
+from eventbus.rate_limit import RateLimit
 from eventbus.retry import Retry
 from eventbus.topology import (
     DEFAULT_MAX_LENGTH,
@@ -29,6 +30,8 @@ from eventbus.topology import (
 
 #: As long as the idempotency tables have room for.
 HANDLER_NAME_MAX_LENGTH = 200
+
+_LONGEST_TIME_LIMIT = timedelta(days=1)
 
 #: Names of events seen, per handler; bounded, because a foreign producer may send any.
 _CACHE_LIMIT = 4096
@@ -53,6 +56,13 @@ class Handler:
         What happens when it raises.
     transactional:
         It runs in a database transaction of eventbus that also holds the inbox row.
+    max_concurrency:
+        Runs at the same time in one process; None for as many as the pool has room for.
+    rate_limit:
+        Runs that one process begins in a time; None for any.
+    soft_time_limit, time_limit:
+        After the first `SoftTimeLimitExceeded` is raised in the handler, after the second the run
+        has failed; None for those of the worker.
     """
 
     name: str
@@ -63,6 +73,10 @@ class Handler:
     transactional: bool
     takes_context: bool
     is_coroutine: bool
+    max_concurrency: int | None = None
+    rate_limit: RateLimit | None = None
+    time_limit: timedelta | None = None
+    soft_time_limit: timedelta | None = None
     _accepts: dict[str, bool] = field(default_factory=dict, repr=False)
 
     def accepts(self, event_name: str) -> bool:
@@ -135,6 +149,10 @@ def make_handler(
     retry: Retry,
     transactional: bool,
     namespace: dict[str, Any],
+    max_concurrency: int | None = None,
+    rate_limit: RateLimit | str | None = None,
+    time_limit: timedelta | None = None,
+    soft_time_limit: timedelta | None = None,
 ) -> Handler:
     """Check a handler's declaration and return it.
 
@@ -146,8 +164,8 @@ def make_handler(
     Raises
     ------
     DeclarationError
-        No pattern, a bad pattern, a parameter that is not an event, or a pattern and an annotation
-        that contradict each other.
+        No pattern, a bad pattern, a parameter that is not an event, a pattern and an annotation
+        that contradict each other, or a limit that cannot be kept.
     """
     if not callable(function):
         raise DeclarationError(f"a handler is a function, not {function!r}")
@@ -173,6 +191,8 @@ def make_handler(
             f"handler {label!r} is a coroutine and transactional; context.session is a plain "
             f"Session, so make it a plain function"
         )
+    _check_max_concurrency(max_concurrency, label)
+    _check_time_limits(soft_time_limit, time_limit, label)
     return Handler(
         label,
         function,
@@ -182,7 +202,43 @@ def make_handler(
         transactional,
         len(parameters) == 2,
         is_coroutine,
+        max_concurrency=max_concurrency,
+        rate_limit=_rate_limit(rate_limit, label),
+        time_limit=time_limit,
+        soft_time_limit=soft_time_limit,
     )
+
+
+def _check_max_concurrency(value: int | None, handler: str) -> None:
+    if value is not None and (type(value) is not int or not 1 <= value <= 100_000):
+        raise DeclarationError(
+            f"handler {handler!r}: max_concurrency={value!r}; use 1 to 100,000, or leave it out"
+        )
+
+
+def _check_time_limits(soft: timedelta | None, hard: timedelta | None, handler: str) -> None:
+    for name, value in (("soft_time_limit", soft), ("time_limit", hard)):
+        if value is not None and (
+            not isinstance(value, timedelta) or not timedelta(0) < value <= _LONGEST_TIME_LIMIT
+        ):
+            raise DeclarationError(
+                f"handler {handler!r}: {name}={value!r}; use a timedelta of more than zero, up to "
+                f"a day"
+            )
+    if soft is not None and hard is not None and soft >= hard:
+        raise DeclarationError(
+            f"handler {handler!r}: soft_time_limit={soft!r} must be shorter than "
+            f"time_limit={hard!r}, so that the handler has time to tidy up"
+        )
+
+
+def _rate_limit(value: RateLimit | str | None, handler: str) -> RateLimit | None:
+    if value is None or isinstance(value, RateLimit):
+        return value
+    try:
+        return RateLimit.parse(value if isinstance(value, str) else repr(value))
+    except DeclarationError as error:
+        raise DeclarationError(f"handler {handler!r}: rate_limit: {error}") from None
 
 
 def _called(function: Callable[..., Any]) -> Callable[..., Any]:
