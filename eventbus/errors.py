@@ -112,3 +112,17 @@ class IdempotencyStoreUnavailable(EventBusError):
 
 class TransactionRefused(EventBusError):
     """A transactional handler tried to end the transaction that eventbus owns."""
+
+
+class OperationInterrupted(EventBusError):
+    """A person ended an operation over many messages; it can be resumed."""
+
+
+class OperationStopped(EventBusError):
+    """An operation ended itself, because too much of what it did failed."""
+
+
+class NotResumable(EventBusError):
+    """The operation that was to be resumed is another kind, is done, or is still running."""
+
+    exit_code = 2
