@@ -14,6 +14,7 @@ import pytest
 
 from eventbus.errors import BrokerUnavailable
 from eventbus.workers import supervisor
+from eventbus.workers.report import WORKER, Report
 from eventbus.workers.supervisor import SAME_SIGNAL_SECONDS, supervise
 from tests.waiting import wait_until
 
@@ -29,12 +30,17 @@ class Fake:
         self._end = threading.Event()
         self._drains = drains
         self._error = error
+        self._runs = False
 
     def run(self) -> None:
         self.started.set()
         if self._error is not None:
             raise self._error
+        self._runs = True
         self._end.wait(30)
+
+    def report(self) -> Report:
+        return Report(WORKER, "shop", "fake", state="running" if self._runs else "starting")
 
     def stop(self) -> None:
         self.stopped.set()

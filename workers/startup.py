@@ -1,0 +1,86 @@
+"""The start of a service: what has to be there first, and patience with servers that are not."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from eventbus.backoff import Backoff
+from eventbus.errors import BrokerUnavailable, DatabaseUnavailable, IdempotencyStoreUnavailable
+
+if TYPE_CHECKING:
+    from .supervisor import Service
+
+log = logging.getLogger("eventbus.supervisor")
+
+_AWAY = (BrokerUnavailable, DatabaseUnavailable, IdempotencyStoreUnavailable)
+
+#: The longest pause between two tries.
+LONGEST_PAUSE_SECONDS = 5.0
+
+
+class Startup:
+    """Runs services, once what they need is there.
+
+    Parameters
+    ----------
+    prepare:
+        Checks and prepares the servers before the first service; called once for all services,
+        again where it failed.
+    patience:
+        How long to try again at the start while a server is away. Later, services wait by
+        themselves.
+    """
+
+    def __init__(
+        self,
+        prepare: Callable[[], None] | None = None,
+        patience: timedelta = timedelta(0),
+    ) -> None:
+        self._prepare = prepare
+        self._prepared = prepare is None
+        self._preparing = threading.Lock()
+        self._patience_seconds = patience.total_seconds()
+        self._troubles: dict[str, str] = {}
+
+    def trouble(self, name: str) -> str | None:
+        """Why the service of that name has not started yet."""
+        return self._troubles.get(name)
+
+    def run(self, name: str, service: Service, stopping: threading.Event) -> None:
+        """Run `service` to its end; returns early when it is told to stop before it has started.
+
+        Raises
+        ------
+        BrokerUnavailable, DatabaseUnavailable, IdempotencyStoreUnavailable
+            It is still away when the patience is at its end.
+        """
+        deadline = time.monotonic() + self._patience_seconds
+        backoff = Backoff(0.5, LONGEST_PAUSE_SECONDS)
+        while not stopping.is_set():
+            try:
+                self._prepare_once()
+                self._troubles.pop(name, None)
+                service.run()
+            except _AWAY as error:
+                if stopping.is_set():
+                    log.info("stopped at the start: %s", error)
+                    return
+                if service.report().state != "starting" or time.monotonic() >= deadline:
+                    raise
+                seconds = min(backoff.next(), deadline - time.monotonic())
+                log.warning("waiting to start: %s; next try in %.1f s", error, seconds)
+                self._troubles[name] = str(error)
+                stopping.wait(seconds)
+            else:
+                return
+
+    def _prepare_once(self) -> None:
+        with self._preparing:
+            if not self._prepared and self._prepare is not None:
+                self._prepare()
+                self._prepared = True
