@@ -7,6 +7,7 @@ uses the application's own session and its engine.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,10 @@ from eventbus.settings import mask
 
 #: The version of the tables that this code reads and writes.
 SCHEMA_VERSION = 2
+
+#: Seconds to open a connection, and to find out that the other side of an open one has gone.
+CONNECT_SECONDS = 10
+SILENCE_SECONDS = 30
 
 #: How long a writer waits for another one on SQLite, where there is one lock for all.
 SQLITE_BUSY_TIMEOUT_MS = 15_000
@@ -118,6 +123,43 @@ def make_engine(url: str | URL, **options: Any) -> Engine:
     if engine.dialect.name == "sqlite":
         _set_up_sqlite(engine)
     return engine
+
+
+def time_outs(url: URL, name: str) -> dict[str, Any]:
+    """``connect_args`` that make a server that has gone an error and no endless wait.
+
+    Parameters
+    ----------
+    name:
+        What PostgreSQL calls the connection.
+    """
+    backend = url.get_backend_name()
+    wanted: dict[str, Any] = {}
+    if backend == "postgresql":
+        wanted = {
+            "connect_timeout": CONNECT_SECONDS,
+            "tcp_user_timeout": SILENCE_SECONDS * 1000,
+            "application_name": name,
+        }
+    elif url.get_driver_name() == "pymysql":
+        wanted = {
+            "connect_timeout": CONNECT_SECONDS,
+            "read_timeout": SILENCE_SECONDS,
+            "write_timeout": SILENCE_SECONDS,
+        }
+    return {key: value for key, value in wanted.items() if key not in url.query}
+
+
+def require_file(engine: Engine) -> None:
+    """Raise `DatabaseNotMigrated` where the file of a SQLite database is not there.
+
+    Looking into it would create it.
+    """
+    file = engine.url.database
+    if engine.dialect.name == "sqlite" and file and ":" not in file and not os.path.exists(file):
+        raise DatabaseNotMigrated(
+            f"the file of {engine.url.render_as_string()} is not there; run 'eventbus db upgrade'"
+        )
 
 
 def _set_up_sqlite(engine: Engine) -> None:

@@ -249,7 +249,7 @@ consumer = Table(
     Column("lease_until_ms", BigInteger, nullable=False),
 )
 
-#: The processes that run, each with its latest report; those whose lease has run out are gone.
+#: The services that run, each with its latest report; those whose lease has run out are gone.
 process = Table(
     "eventbus_process",
     metadata,
@@ -257,7 +257,7 @@ process = Table(
     Column("service", _Exact(100), nullable=False),
     Column("kind", String(10), nullable=False),
     Column("name", _Exact(255), nullable=False),
-    # JSON, as `eventbus.workers.report.Report.as_dict` gives it.
+    # JSON of bounded size, see `eventbus.workers.processes`.
     Column("report", _LongText, nullable=False),
     Column("started_at_ms", BigInteger, nullable=False),
     Column("lease_until_ms", BigInteger, nullable=False),

@@ -44,4 +44,4 @@ def command(
         print_line(f"{count} {'row' if count == 1 else 'rows'} read from the outbox")
         return
     show_banner(bus, "dispatcher", options={"batch size": batch_size})
-    start.supervise({"dispatcher": dispatcher})
+    start.supervise(bus, {"dispatcher": dispatcher})

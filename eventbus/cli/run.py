@@ -51,4 +51,4 @@ def command(
         name=None if chosen.name is None else f"{chosen.name}.dispatcher",
     )
     show_banner(bus, "run", subscriptions=subscriptions, options=shown_options(chosen))
-    start.supervise({"dispatcher": dispatcher, "worker": worker})
+    start.supervise(bus, {"dispatcher": dispatcher, "worker": worker})

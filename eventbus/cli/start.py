@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -99,14 +98,8 @@ def databases(bus: EventBus) -> list[Engine]:
 def check_database(engine: Engine) -> None:
     """Raise `DatabaseUnavailable` or `DatabaseNotMigrated` unless the tables are there."""
     from eventbus import database
-    from eventbus.errors import DatabaseNotMigrated
 
-    file = engine.url.database
-    if engine.dialect.name == "sqlite" and file and ":" not in file and not os.path.exists(file):
-        # Looking would create it.
-        raise DatabaseNotMigrated(
-            f"the file of {engine.url.render_as_string()} is not there; run 'eventbus db upgrade'"
-        )
+    database.require_file(engine)
     database.check(engine)
 
 
@@ -141,9 +134,14 @@ def check_servers(bus: EventBus) -> None:
     bus.broker.ping()
 
 
-def supervise(services: Mapping[str, Any]) -> NoReturn:
-    """Run `services` to their end and end the process."""
+def supervise(bus: EventBus, services: Mapping[str, Any]) -> NoReturn:
+    """Run `services` of `bus` to their end, present in its database, and end the process."""
     import eventbus.workers.supervisor as supervisor
     from eventbus.cli.root import exit_code_of
+    from eventbus.workers.presence import Presence
 
-    supervisor.exit_process(exit_code_of(lambda: supervisor.supervise(services)))
+    def run() -> int:
+        with Presence(bus, services.values()):
+            return supervisor.supervise(services)
+
+    supervisor.exit_process(exit_code_of(run))

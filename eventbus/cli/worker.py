@@ -37,7 +37,7 @@ def command(queues: list[str], log_level: str | None, **options: Any) -> None:
     chosen = make_options(subscriptions, options)
     worker = make_worker(bus, chosen)
     show_banner(bus, "worker", subscriptions=subscriptions, options=shown_options(chosen))
-    start.supervise({"worker": worker})
+    start.supervise(bus, {"worker": worker})
 
 
 def make_options(subscriptions: Sequence[Subscription], options: dict[str, Any]) -> WorkerOptions:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 from sqlalchemy import exc
 from sqlalchemy.engine import URL, Connection
@@ -20,10 +19,6 @@ from eventbus.errors import (
 
 #: What a waiting consumer listens on.
 CHANNEL = "eventbus_messages"
-
-#: Seconds to open a connection, and to find out that the other side of an open one has gone.
-CONNECT_SECONDS = 10
-SILENCE_SECONDS = 30
 
 #: MySQL's ER_NET_PACKET_TOO_LARGE: the same statement would be refused for ever.
 _PACKET_TOO_LARGE = 1153
@@ -41,7 +36,7 @@ class Link:
         #: The address without its password.
         self.shown = url.render_as_string(hide_password=True)
         self.engine = database.make_engine(
-            url, poolclass=NullPool, connect_args=_connect_args(url, name)
+            url, poolclass=NullPool, connect_args=database.time_outs(url, name)
         )
         self._connection: Connection | None = None
 
@@ -120,22 +115,3 @@ def _in_broker_words(error: EventBusError) -> EventBusError:
 def _is_too_large(error: exc.SQLAlchemyError) -> bool:
     arguments: tuple[object, ...] = getattr(getattr(error, "orig", None), "args", ())
     return bool(arguments) and arguments[0] == _PACKET_TOO_LARGE
-
-
-def _connect_args(url: URL, name: str) -> dict[str, Any]:
-    """Time-outs, so that a server that has gone is an error and no endless wait."""
-    backend = url.get_backend_name()
-    wanted: dict[str, Any] = {}
-    if backend == "postgresql":
-        wanted = {
-            "connect_timeout": CONNECT_SECONDS,
-            "tcp_user_timeout": SILENCE_SECONDS * 1000,
-            "application_name": name,
-        }
-    elif url.get_driver_name() == "pymysql":
-        wanted = {
-            "connect_timeout": CONNECT_SECONDS,
-            "read_timeout": SILENCE_SECONDS,
-            "write_timeout": SILENCE_SECONDS,
-        }
-    return {key: value for key, value in wanted.items() if key not in url.query}

@@ -1,0 +1,250 @@
+"""Tells the database what runs here, and hears from it which queues are paused.
+
+One thread in each process that stays. It needs a database and the process does not: while the
+database is away, not migrated or missing altogether, the pauses that are known stay in force, the
+process is missing from ``eventbus status``, and everything else goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Engine
+
+from eventbus import database
+from eventbus.backoff import Backoff
+from eventbus.database import reading, writing
+from eventbus.errors import DatabaseNotMigrated, DatabaseUnavailable, EventBusError
+
+from . import processes
+from .pauses import paused_queues
+from .rates import Sample, sample
+from .supervisor import Service
+
+if TYPE_CHECKING:
+    from eventbus.bus import EventBus
+
+log = logging.getLogger("eventbus.presence")
+
+#: How often it looks for pauses: an operator's command is to reach every worker within 2 s.
+LOOK_SECONDS = 0.5
+
+#: How often it reports.
+BEAT_SECONDS = 2.0
+
+#: How often it removes what processes left behind that have long been gone.
+SWEEP_SECONDS = 60.0
+
+#: A start waits so long for the first look, so that no message of a paused queue slips through; a
+#: database that does not answer by then must not hold a worker up.
+FIRST_LOOK_SECONDS = 5.0
+
+#: A process that ends waits so long for its rows to be deleted.
+LEAVE_SECONDS = 2.0
+
+#: How long a report waits for SQLite's one writer; there is another one soon.
+BUSY_MS = 250
+
+
+class Presence:
+    """Reports `services` and hands them the paused queues, for as long as it is entered.
+
+    Entering it returns after the first look at the pauses.
+
+    Parameters
+    ----------
+    bus:
+        Whose database it is.
+    services:
+        What runs in this process. Those that consume have
+        ``set_paused(queues: frozenset[str])``, which is called from the thread of this.
+
+    Example::
+
+        with Presence(bus, services.values()):
+            supervise(services)
+    """
+
+    def __init__(self, bus: EventBus, services: Iterable[Service]) -> None:
+        self._bus = bus
+        self._reporters = [_Reporter(service) for service in services]
+        self._paused: frozenset[str] = frozenset()
+        self._engine: Engine | None = None
+        self._beat_at = self._sweep_at = 0.0
+        self._last_beat = time.monotonic()
+        self._missed: str | None = None
+        self._misses = 0
+        self._first_look = threading.Event()
+        self._leaving = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+
+    def __enter__(self) -> Presence:
+        self._thread.start()
+        self._first_look.wait(FIRST_LOOK_SECONDS)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._leaving.set()
+        self._thread.join(LEAVE_SECONDS)
+
+    def _run(self) -> None:
+        backoff = Backoff(first=0.1, longest=3.0)
+        while not self._leaving.is_set():
+            seconds = LOOK_SECONDS
+            try:
+                self._turn()
+                self._succeeded()
+                backoff.reset()
+            except DatabaseNotMigrated as error:  # it may well do without
+                self._failed(str(error), logging.INFO)
+                seconds = backoff.next()
+            except EventBusError as error:
+                self._failed(str(error), logging.WARNING)
+                seconds = backoff.next()
+            except Exception as error:  # a report that fails must not end the pauses
+                self._failed(f"unexpected {type(error).__name__}: {error}", logging.ERROR)
+                seconds = backoff.next()
+            self._first_look.set()
+            self._leaving.wait(seconds)
+        self._leave()
+
+    # -- one turn -----------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        engine = self._open()
+        changed = self._look(engine)
+        now = time.monotonic()
+        if changed or now >= self._beat_at:
+            self._beat_or_later(engine, now)
+        if now >= self._sweep_at:
+            self._sweep_at = now + SWEEP_SECONDS
+            _sweep(engine)
+
+    def _open(self) -> Engine:
+        """The engine; a SQLite file that is not there is not made by looking."""
+        if self._engine is None:
+            self._engine = _make_engine(self._bus.engine.url, f"{self._bus.service} presence")
+        database.require_file(self._engine)
+        return self._engine
+
+    def _look(self, engine: Engine) -> bool:
+        """Hand on which queues are paused; whether that has changed."""
+        with reading(engine) as connection:
+            paused = paused_queues(connection)
+        if paused == self._paused:
+            return False
+        _tell(paused, self._paused)
+        self._paused = paused
+        for reporter in self._reporters:
+            reporter.set_paused(paused)
+        return True
+
+    def _beat_or_later(self, engine: Engine, now: float) -> None:
+        """Report; where somebody else writes to SQLite for long, at the next look."""
+        try:
+            with writing(engine) as connection:
+                for reporter in self._reporters:
+                    reporter.write(connection, now)
+        except DatabaseUnavailable:
+            if now - self._last_beat > processes.LEASE_MS / 1000:
+                raise
+        else:
+            self._last_beat = now
+            self._beat_at = now + BEAT_SECONDS
+
+    # -- trouble ------------------------------------------------------------------------------
+
+    def _succeeded(self) -> None:
+        self._misses = 0
+        if self._missed is not None:
+            log.info("reporting to the database again")
+            self._missed = None
+
+    def _failed(self, why: str, level: int) -> None:
+        """Say once why, and not for what the next try mends, as a connection that had died."""
+        self._misses += 1
+        if self._misses < 2 or self._missed is not None:
+            return
+        self._missed = why
+        log.log(
+            level,
+            "this process is missing from 'eventbus status' and hears of no pause for now; "
+            "everything else goes on: %s",
+            why,
+        )
+
+    def _leave(self) -> None:
+        if self._engine is None:
+            return
+        try:
+            with writing(self._engine) as connection:
+                processes.delete(connection, [reporter.id for reporter in self._reporters])
+        except EventBusError as error:
+            log.debug("not deleted, so it will be shown as gone: %s", error)
+        self._engine.dispose()
+
+
+class _Reporter:
+    """One service, its row, and its counts at the last report."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._before: Sample | None = None
+        self.id = uuid.uuid4().hex
+        self.set_paused = getattr(service, "set_paused", _consumes_nothing)
+
+    def write(self, connection: Any, now: float) -> None:
+        report = self._service.report()
+        counts = sample(report, now)
+        beat_age_ms = max(int((time.time() - report.beat) * 1000), 0)
+        processes.write(connection, self.id, report, counts.since(self._before), beat_age_ms)
+        self._before = counts
+
+
+def _consumes_nothing(paused: frozenset[str]) -> None:
+    """A dispatcher's `set_paused`: it publishes to paused queues too, which then fill up."""
+
+
+def _make_engine(url: URL, name: str) -> Engine:
+    """One connection of its own: not to wait for handlers that use up those of the bus."""
+    engine = database.make_engine(
+        url,
+        pool_size=1,
+        max_overflow=0,
+        pool_pre_ping=False,
+        connect_args=database.time_outs(database.sync_url(url), name),
+    )
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def on_connect(connection: Any, record: Any) -> None:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+
+    return engine
+
+
+def _sweep(engine: Engine) -> None:
+    with reading(engine) as connection:
+        forgotten = processes.forgotten(connection)
+    if forgotten:
+        with writing(engine) as connection:
+            processes.delete(connection, forgotten)
+
+
+def _tell(now: frozenset[str], before: frozenset[str]) -> None:
+    for queue in sorted(now - before):
+        log.info("queue %s is paused by an operator", queue)
+    for queue in sorted(before - now):
+        log.info("queue %s goes on", queue)
