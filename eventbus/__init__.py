@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from eventbus.bus import EventBus
 from eventbus.context import Context
+from eventbus.directives import Reject, RetryLater, Skip
 from eventbus.errors import EventBusError, NotInTransaction, ValidationError
 from eventbus.event import Event, Struct
 from eventbus.retry import Retry
@@ -26,7 +27,10 @@ __all__ = [
     "EventBusError",
     "NotInTransaction",
     "RecordsEvents",
+    "Reject",
     "Retry",
+    "RetryLater",
+    "Skip",
     "Struct",
     "ValidationError",
     "__version__",

@@ -16,8 +16,14 @@ ATTEMPTS_HEADER = "eventbus-attempts"
 NOT_BEFORE_HEADER = "eventbus-not-before"
 #: Why a message was parked, in one sentence.
 REASON_HEADER = "eventbus-reason"
-#: Class name of the error of the last attempt.
+#: Class name of the error of the last attempt, its first line, and its time in epoch milliseconds.
 ERROR_HEADER = "eventbus-error"
+ERROR_MESSAGE_HEADER = "eventbus-error-message"
+ERROR_AT_HEADER = "eventbus-error-at"
+#: The same of the first attempt that failed.
+FIRST_ERROR_HEADER = "eventbus-first-error"
+FIRST_ERROR_MESSAGE_HEADER = "eventbus-first-error-message"
+FIRST_ERROR_AT_HEADER = "eventbus-first-error-at"
 #: The end of the traceback of the last attempt.
 TRACEBACK_HEADER = "eventbus-traceback"
 #: Epoch milliseconds at which the message was parked.
@@ -31,6 +37,11 @@ WORKER_HEADERS = frozenset(
         NOT_BEFORE_HEADER,
         REASON_HEADER,
         ERROR_HEADER,
+        ERROR_MESSAGE_HEADER,
+        ERROR_AT_HEADER,
+        FIRST_ERROR_HEADER,
+        FIRST_ERROR_MESSAGE_HEADER,
+        FIRST_ERROR_AT_HEADER,
         TRACEBACK_HEADER,
         PARKED_AT_HEADER,
     }

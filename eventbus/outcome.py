@@ -8,7 +8,9 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """The effect is remembered; the message is done."""
+    """The effect is remembered; the message is done. `skipped` says why there was no effect."""
+
+    skipped: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

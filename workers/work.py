@@ -13,7 +13,12 @@ from eventbus.envelope import Envelope
 from eventbus.event import Event
 from eventbus.message import (
     ATTEMPTS_HEADER,
+    ERROR_AT_HEADER,
     ERROR_HEADER,
+    ERROR_MESSAGE_HEADER,
+    FIRST_ERROR_AT_HEADER,
+    FIRST_ERROR_HEADER,
+    FIRST_ERROR_MESSAGE_HEADER,
     HANDLER_HEADER,
     NOT_BEFORE_HEADER,
     PARKED_AT_HEADER,
@@ -23,12 +28,14 @@ from eventbus.message import (
     Message,
 )
 from eventbus.outcome import DeadLetter, Outcome, RetryAfter, Return
+from eventbus.retry import first_line
 from eventbus.subscription import Handler
 
 from .idempotency.port import Key
 
 #: A header must fit into one frame together with all others, or the broker closes the connection.
 REASON_MAX_LENGTH = 1_000
+ERROR_NAME_MAX_LENGTH = 100
 TRACEBACK_MAX_LENGTH = 4_000
 
 
@@ -96,7 +103,7 @@ def settlement_of(work: Work) -> Settlement:
     if work.early_ms is not None:
         return Settlement(delivery, (Forward(message, work.early_ms),))
     if work.parked is not None:
-        return Settlement(delivery, (_parked(message, {}, work.parked, None),))
+        return Settlement(delivery, (_parked(message, {}, work.parked),))
     if any(isinstance(job.outcome, Return) for job in work.jobs):
         return Settlement(delivery, requeue=True)
     return Settlement(delivery, tuple(_forwards(message, work.jobs)))
@@ -118,7 +125,8 @@ def _forwards(message: Message, jobs: Sequence[Job]) -> list[Forward]:
             forwards.append(_retried(message, job, outcome))
         elif isinstance(outcome, DeadLetter):
             headers = {HANDLER_HEADER: job.handler.name, ATTEMPTS_HEADER: job.attempt}
-            forwards.append(_parked(message, headers, outcome.reason, job.error))
+            headers |= _failure(message, job)
+            forwards.append(_parked(message, headers, outcome.reason))
     return forwards
 
 
@@ -130,24 +138,41 @@ def _retried(message: Message, job: Job, outcome: RetryAfter) -> Forward:
         ATTEMPTS_HEADER: failed,
         NOT_BEFORE_HEADER: time.time_ns() // 1_000_000 + delay_ms,
     }
-    if job.error is not None:
-        headers[ERROR_HEADER] = cut(type(job.error).__name__, 100)
+    if outcome.counted:
+        headers |= _failure(message, job)
     return Forward(message.with_headers(headers), delay_ms)
 
 
-def _parked(
-    message: Message, headers: dict[str, Any], reason: str, error: BaseException | None
-) -> Forward:
+def _parked(message: Message, headers: dict[str, Any], reason: str) -> Forward:
     headers = {
         **headers,
         REASON_HEADER: cut(reason, REASON_MAX_LENGTH),
         PARKED_AT_HEADER: time.time_ns() // 1_000_000,
     }
-    if error is not None:
-        headers[ERROR_HEADER] = cut(type(error).__name__, 100)
-        lines = traceback.format_exception(type(error), error, error.__traceback__, limit=-8)
-        headers[TRACEBACK_HEADER] = cut("".join(lines), TRACEBACK_MAX_LENGTH, end=True)
     return Forward(message.with_headers(headers), None)
+
+
+def _failure(message: Message, job: Job) -> dict[str, Any]:
+    """The headers that tell of the job's error, and of the first one of this handler."""
+    error = job.error
+    if error is None:
+        return {}
+    name, line = cut(type(error).__name__, ERROR_NAME_MAX_LENGTH), cut(first_line(error), 300)
+    now_ms = time.time_ns() // 1_000_000
+    lines = traceback.format_exception(type(error), error, error.__traceback__, limit=-8)
+    headers = {
+        ERROR_HEADER: name,
+        ERROR_MESSAGE_HEADER: line,
+        ERROR_AT_HEADER: now_ms,
+        TRACEBACK_HEADER: cut("".join(lines), TRACEBACK_MAX_LENGTH, end=True),
+    }
+    if FIRST_ERROR_HEADER not in message.headers:
+        headers |= {
+            FIRST_ERROR_HEADER: name,
+            FIRST_ERROR_MESSAGE_HEADER: line,
+            FIRST_ERROR_AT_HEADER: now_ms,
+        }
+    return headers
 
 
 def cut(text: str, limit: int, *, end: bool = False) -> str:

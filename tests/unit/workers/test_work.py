@@ -7,12 +7,17 @@ from datetime import timedelta
 
 import pytest
 
-from eventbus import Event, EventBus
+from eventbus import Event, EventBus, RetryLater
 from eventbus.brokers.port import Delivery
 from eventbus.envelope import Envelope
 from eventbus.message import (
     ATTEMPTS_HEADER,
+    ERROR_AT_HEADER,
     ERROR_HEADER,
+    ERROR_MESSAGE_HEADER,
+    FIRST_ERROR_AT_HEADER,
+    FIRST_ERROR_HEADER,
+    FIRST_ERROR_MESSAGE_HEADER,
     HANDLER_HEADER,
     NOT_BEFORE_HEADER,
     REASON_HEADER,
@@ -125,6 +130,49 @@ def test_headers_of_ours_on_a_retried_message_are_kept() -> None:
     assert forward.message.headers[ATTEMPTS_HEADER] == 2
 
 
+def _again(work: Work, attempt: int, error: BaseException | None, outcome: Outcome) -> Work:
+    """What the retry queue brings back of `work`, after its next run."""
+    [forward] = settlement_of(work).forwards
+    again = _work(outcome, attempt=attempt, error=error)
+    again.delivery = Delivery("shop.q", 2, forward.message, from_exchange=False)
+    return again
+
+
+def test_a_copy_tells_of_the_first_error_and_of_the_last() -> None:
+    retry = RetryAfter(timedelta(seconds=1))
+    work = _work(retry, error=ValueError("first\nsecond line"))
+    first = settlement_of(work).forwards[0].message.headers
+    assert first[FIRST_ERROR_HEADER] == first[ERROR_HEADER] == "ValueError"
+    work = _again(work, 2, KeyError("last"), DeadLetter("failed 2 of 2"))
+    headers = settlement_of(work).forwards[0].message.headers
+    assert (headers[FIRST_ERROR_HEADER], headers[FIRST_ERROR_MESSAGE_HEADER]) == (
+        "ValueError",
+        "first",
+    )
+    assert (headers[ERROR_HEADER], headers[ERROR_MESSAGE_HEADER]) == ("KeyError", "'last'")
+    assert headers[FIRST_ERROR_AT_HEADER] == first[FIRST_ERROR_AT_HEADER]
+    assert headers[FIRST_ERROR_AT_HEADER] <= headers[ERROR_AT_HEADER]
+    assert "KeyError" in headers[TRACEBACK_HEADER]
+    assert headers[ATTEMPTS_HEADER] == 2
+
+
+def test_a_delay_that_is_no_failure_leaves_the_errors_as_they_were() -> None:
+    work = _work(RetryAfter(timedelta(seconds=1)), error=ValueError("no"))
+    before = settlement_of(work).forwards[0].message.headers
+    later = RetryLater(timedelta(hours=1), "closed", counted=False)
+    work = _again(work, 2, later, RetryAfter(later.delay, counted=False))
+    headers = settlement_of(work).forwards[0].message.headers
+    assert headers[ERROR_HEADER] == "ValueError"
+    assert headers[ERROR_AT_HEADER] == before[ERROR_AT_HEADER]
+    assert headers[ATTEMPTS_HEADER] == 1
+
+
+def test_a_replay_takes_everything_off_that_a_worker_has_added() -> None:
+    work = _work(DeadLetter("no"), error=ValueError("no"))
+    message = settlement_of(work).forwards[0].message
+    assert message.without_worker_headers().headers == {"mine": "kept"}
+
+
 def test_a_delivery_is_finished_when_every_job_is_concluded_not_before() -> None:
     work = _work(Ack(), DeadLetter("no"))
     assert not work.finished
@@ -144,6 +192,7 @@ def test_a_huge_error_is_cut_and_keeps_the_end_of_its_traceback() -> None:
     headers = settlement_of(work).forwards[0].message.headers
     assert len(headers[REASON_HEADER]) <= 1_000
     assert len(headers[TRACEBACK_HEADER]) <= 4_000
+    assert len(headers[ERROR_MESSAGE_HEADER]) <= 300
     assert headers[ERROR_HEADER] == "ValueError"
 
 
