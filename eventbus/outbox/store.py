@@ -67,8 +67,8 @@ class StoredRow:
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxStats:
-    """Counts of the outbox and the event log.
+class OutboxDepth:
+    """What waits in the outbox.
 
     Parameters
     ----------
@@ -82,8 +82,8 @@ class OutboxStats:
         Rows that were given up.
     oldest_age_ms:
         Age of the oldest pending row; None without one.
-    logged, unrouted:
-        Rows in the event log, and those of them that no queue was bound for.
+    unrouted:
+        Rows in the event log that no queue was bound for.
     """
 
     pending: int
@@ -91,8 +91,14 @@ class OutboxStats:
     delayed: int
     failed: int
     oldest_age_ms: int | None
-    logged: int
     unrouted: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxStats(OutboxDepth):
+    """Also how many rows, `logged`, are in the event log: to count them takes long."""
+
+    logged: int
 
 
 class OutboxStore:
@@ -263,30 +269,16 @@ class OutboxStore:
         connection.execute(insert.prefix_with("OR IGNORE" if dialect == "sqlite" else "IGNORE"))
         connection.execute(sa.delete(tables.outbox).where(*chosen))
 
+    def depth(self) -> OutboxDepth:
+        """Count what waits."""
+        with reading(self._engine) as connection:
+            return OutboxDepth(**_count_waiting(connection))
+
     def stats(self) -> OutboxStats:
         """Count what is there."""
-        states = sa.select(
-            _outbox.state,
-            sa.func.count(),
-            sa.func.sum(sa.case((_outbox.attempts > 0, 1), else_=0)),
-            now_ms() - sa.func.min(_outbox.created_at_ms),
-        ).group_by(_outbox.state)
         with reading(self._engine) as connection:
-            found = {row[0]: row[1:] for row in connection.execute(states)}
             logged = connection.scalar(sa.select(sa.func.count()).select_from(tables.event_log))
-            unrouted = connection.scalar(
-                sa.select(sa.func.count()).select_from(tables.event_log).where(~_log.routed)
-            )
-        pending, held, age = found.get("pending", (0, 0, None))
-        return OutboxStats(
-            pending=int(pending),
-            held=int(held or 0),
-            delayed=int(found.get("delayed", (0,))[0]),
-            failed=int(found.get("failed", (0,))[0]),
-            oldest_age_ms=None if age is None else max(int(age), 0),
-            logged=int(logged or 0),
-            unrouted=int(unrouted or 0),
-        )
+            return OutboxStats(**_count_waiting(connection), logged=int(logged or 0))
 
     def rows(self, *, state: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
         """Rows of the outbox as column name to value, oldest first; `state` as in the table."""
@@ -348,6 +340,28 @@ class OutboxStore:
             if found:
                 connection.execute(sa.delete(tables.event_log).where(_log.seq.in_(found)))
         return len(found)
+
+
+def _count_waiting(connection: Connection) -> dict[str, Any]:
+    states = sa.select(
+        _outbox.state,
+        sa.func.count(),
+        sa.func.sum(sa.case((_outbox.attempts > 0, 1), else_=0)),
+        now_ms() - sa.func.min(_outbox.created_at_ms),
+    ).group_by(_outbox.state)
+    found = {row[0]: row[1:] for row in connection.execute(states)}
+    unrouted = connection.scalar(
+        sa.select(sa.func.count()).select_from(tables.event_log).where(~_log.routed)
+    )
+    pending, held, age = found.get("pending", (0, 0, None))
+    return {
+        "pending": int(pending),
+        "held": int(held or 0),
+        "delayed": int(found.get("delayed", (0,))[0]),
+        "failed": int(found.get("failed", (0,))[0]),
+        "oldest_age_ms": None if age is None else max(int(age), 0),
+        "unrouted": int(unrouted or 0),
+    }
 
 
 def _among_array(column: Any, sequences: Collection[int]) -> Any:
