@@ -93,3 +93,15 @@ class Message:
             and name != "x-delivery-count"
         }
         return replace(self, headers=kept)
+
+
+def last_death(headers: dict[str, Any]) -> dict[str, Any]:
+    """RabbitMQ's note of why it dead-lettered a message the last time; empty without one.
+
+    With ``reason``, ``queue``, ``exchange``, ``routing-keys``, ``count``
+    (https://www.rabbitmq.com/docs/dlx#effects). Older entries may be a producer's invention.
+    """
+    deaths = headers.get("x-death")
+    if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict):
+        return deaths[0]
+    return {}

@@ -56,7 +56,12 @@ class Delivery:
     from_exchange:
         It came through the topic exchange, from a producer; False for what came back from a retry
         queue or was moved here by `Admin.transfer`. What the worker notes in headers
-        (`eventbus.message.WORKER_HEADERS`) counts only then: a producer can send any header.
+        (`eventbus.message.WORKER_HEADERS`) counts only where it is False: a producer can send any
+        header. In an overflow queue it is as it was in the queue that had no room.
+    deliveries:
+        How often it was handed out before and came back without an outcome. RabbitMQ counts it
+        (``x-delivery-count``) for all that a consumer held when it died, and before 4.0 also for
+        what was given back: it is a hint, not a count of crashes.
     """
 
     queue: str
@@ -65,6 +70,7 @@ class Delivery:
     redelivered: bool = False
     undecodable: str | None = None
     from_exchange: bool = True
+    deliveries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +160,24 @@ class Consumer(Protocol):
     def cancel(self) -> None:
         """Stop new deliveries; what is already delivered can still be settled."""
 
+    def pause(self, queue: str) -> None:
+        """Stop new deliveries of one queue until `resume`; from any thread, also before `start`.
+
+        Returns before the broker knows, so a few more may come. What was delivered can still be
+        settled. It outlives reconnects; a queue that is paused or not consumed is left as it is.
+        """
+
+    def resume(self, queue: str) -> None:
+        """Take up deliveries of `queue` again, with its prefetch; from any thread.
+
+        What was delivered before the pause and is not settled may not count against that.
+        """
+
     def wait_consuming(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds until every queue is being consumed; whether it is now."""
+        """Wait up to `timeout` seconds until every queue that is not paused is being consumed.
+
+        Returns whether it is now.
+        """
 
     @property
     def trouble(self) -> str | None:

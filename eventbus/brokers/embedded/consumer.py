@@ -64,6 +64,7 @@ class EmbeddedConsumer:
         self._trouble: str | None = "not started"
         self._consuming = threading.Event()
         self._cancelled = False
+        self._paused: set[str] = set()
         # Held while deliveries are handed out: after `cancel` returns there are none.
         self._handing_out = threading.RLock()
         self._closing = threading.Event()
@@ -92,7 +93,18 @@ class EmbeddedConsumer:
         with self._handing_out:
             self._cancelled = True
         self._consuming.clear()
-        # Its queues are struck from its row with the next sign of life: now.
+        self._show_queues()
+
+    def pause(self, queue: str) -> None:
+        self._paused.add(queue)
+        self._show_queues()
+
+    def resume(self, queue: str) -> None:
+        self._paused.discard(queue)
+        self._show_queues()
+
+    def _show_queues(self) -> None:
+        """Write which queues are consumed into our row, with a sign of life that is due now."""
         self._renewed_at = float("-inf")
         self._listener.wake()
 
@@ -211,14 +223,15 @@ class EmbeddedConsumer:
         return result.rowcount > 0
 
     def _queues_shown(self) -> str:
-        return json.dumps([] if self._cancelled else sorted(self._prefetch))
+        return json.dumps(sorted(queue for queue in self._prefetch if self._is_wanted(queue)))
+
+    def _is_wanted(self, queue: str) -> bool:
+        return not self._cancelled and queue not in self._paused
 
     def _room(self) -> dict[str, int]:
         """How many more messages each queue may hand out."""
-        if self._cancelled:
-            return {}
         room = {q: limit - len(self._unsettled[q]) for q, limit in self._prefetch.items()}
-        return {queue: free for queue, free in room.items() if free > 0}
+        return {queue: free for queue, free in room.items() if free > 0 and self._is_wanted(queue)}
 
     def _has_work(self, room: dict[str, int]) -> bool:
         """Whether a transaction is worth its write: decided by reading, if at all."""
@@ -299,14 +312,12 @@ class EmbeddedConsumer:
         self, room: dict[str, int], settlements: Sequence[Settlement]
     ) -> dict[str, int]:
         """The room once `settlements` are done, in this very transaction."""
-        if self._cancelled:
-            return {}
         after = dict(room)
         for settlement in settlements:
             queue = settlement.delivery.queue
             if settlement.delivery.tag.seq in self._unsettled[queue]:
                 after[queue] = after.get(queue, 0) + 1
-        return after
+        return {queue: free for queue, free in after.items() if self._is_wanted(queue)}
 
     def _take_settlements(self) -> list[Settlement]:
         taken = []
@@ -368,10 +379,14 @@ class EmbeddedConsumer:
         redelivered = row.deliveries > 0
         try:
             message = rows.message_of(row)
-            return Delivery(queue, tag, message, redelivered, from_exchange=row.from_exchange)
+            return Delivery(
+                queue, tag, message, redelivered, None, row.from_exchange, row.deliveries
+            )
         except ValueError as error:
             bare = Message(bytes(row.body), row.routing_key)
-            return Delivery(queue, tag, bare, redelivered, undecodable=str(error))
+            return Delivery(
+                queue, tag, bare, redelivered, undecodable=str(error), deliveries=row.deliveries
+            )
 
     def _hand_out(self, deliveries: list[Delivery]) -> None:
         handed_out = False

@@ -17,6 +17,7 @@ from eventbus.brokers.rabbitmq.codec import ack_frame, decode_message, requeue_f
 from eventbus.brokers.rabbitmq.connection import DataConnection
 from eventbus.brokers.rabbitmq.forwarding import Forwarder
 from eventbus.brokers.rabbitmq.link import Link, backoff_seconds
+from eventbus.message import Message, last_death
 
 logger = logging.getLogger(__name__)
 
@@ -68,15 +69,17 @@ class QueueChannel:
         start = offset + 1
         routing_key = method[start : start + method[offset]]
         message, undecodable = decode_message(properties, body, exchange, routing_key)
+        again = bool(redelivered & 1)
         self._arrived.append(
             # What comes back from a retry queue comes through the default exchange, named "".
             Delivery(
                 self.queue,
                 (self, tag),
                 message,
-                bool(redelivered & 1),
+                again,
                 undecodable,
-                from_exchange=bool(exchange),
+                bool(exchange) or _overflowed_from_exchange(message.headers),
+                _deliveries(message) if again else 0,
             )
         )
 
@@ -131,12 +134,14 @@ class QueueChannel:
 class _Subscription:
     """A queue that is to be consumed, through all its channels."""
 
-    __slots__ = ("consuming", "failures", "name", "prefetch", "trouble", "waiting")
+    __slots__ = ("consuming", "failures", "idle", "name", "prefetch", "trouble", "waiting")
 
     def __init__(self, name: str, prefetch: int) -> None:
         self.name = name
         self.prefetch = max(1, min(prefetch, PREFETCH_MAX))
         self.consuming: QueueChannel | None = None
+        #: The channel of a paused queue, on which it is consumed again.
+        self.idle: QueueChannel | None = None
         self.trouble: str | None = "not consumed yet"
         self.failures = 0
         #: A new attempt is under way or planned.
@@ -154,6 +159,7 @@ class RabbitMQConsumer:
         self._subscriptions: dict[str, _Subscription] = {}
         self._channels: set[QueueChannel] = set()
         self._on_deliveries: OnDeliveries = _nobody
+        self._paused: set[str] = set()
         self._cancelled = False
         self._changed = threading.Condition()
         self._inbox: deque[Sequence[Settlement]] = deque()
@@ -169,8 +175,8 @@ class RabbitMQConsumer:
         self._cancelled = False
         if self._link is None:
             self._link = Link(self._addresses, self._name, self._on_up, self._on_down)
-        else:
-            self._link.call(self._consume_all)
+        # Also for a new link: it may have been up before it could be seen here.
+        self._link.call(self._consume_all)
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
         """See `Consumer.settle`."""
@@ -192,6 +198,16 @@ class RabbitMQConsumer:
         with self._changed:
             self._changed.wait_for(self._is_quiet, CANCEL_SECONDS)
 
+    def pause(self, queue: str) -> None:
+        """See `Consumer.pause`."""
+        self._paused.add(queue)
+        self._on_io_thread(lambda: self._adjust(queue))
+
+    def resume(self, queue: str) -> None:
+        """See `Consumer.resume`."""
+        self._paused.discard(queue)
+        self._on_io_thread(lambda: self._adjust(queue))
+
     def wait_consuming(self, timeout: float) -> bool:
         """See `Consumer.wait_consuming`."""
         with self._changed:
@@ -209,7 +225,7 @@ class RabbitMQConsumer:
         troubles = [
             f"queue {one.name!r}: {one.trouble}"
             for one in list(self._subscriptions.values())
-            if one.trouble is not None
+            if one.trouble is not None and one.name not in self._paused
         ]
         return "; ".join(troubles) or None
 
@@ -234,7 +250,7 @@ class RabbitMQConsumer:
         return (
             not self._cancelled
             and bool(subscriptions)
-            and all(one.consuming is not None for one in subscriptions)
+            and all(one.consuming is not None or one.name in self._paused for one in subscriptions)
         )
 
     def _is_quiet(self) -> bool:
@@ -252,17 +268,32 @@ class RabbitMQConsumer:
         for subscription in self._subscriptions.values():
             self._stopped(subscription, "the connection is gone")
             subscription.waiting = False
+            subscription.idle = None
         self._notify()
 
     def _consume_all(self) -> None:
-        for subscription in self._subscriptions.values():
-            if subscription.consuming is None and not subscription.waiting:
+        for queue in self._subscriptions:
+            self._adjust(queue)
+
+    def _adjust(self, queue: str) -> None:
+        """Consume `queue`, or cancel its consumer, as it is paused now or not."""
+        subscription = self._subscriptions.get(queue)
+        if subscription is None:
+            return
+        if queue in self._paused:
+            self._cancel(subscription)
+        elif subscription.consuming is None and not subscription.waiting:
+            channel, subscription.idle = subscription.idle, None
+            if channel is not None and channel.alive:
+                self._consume(subscription, channel)
+            else:
                 self._open_channel(subscription)
+        self._notify()
 
     def _open_channel(self, subscription: _Subscription) -> None:
         connection = self._link.connection if self._link is not None else None
         subscription.waiting = False
-        if connection is None or not connection.is_open or self._is_stale(subscription):
+        if connection is None or not connection.is_open or not self._is_wanted(subscription):
             return
         subscription.waiting = True
 
@@ -286,8 +317,9 @@ class RabbitMQConsumer:
         connection.channel(on_open_callback=opened)
 
     def _consume(self, subscription: _Subscription, channel: QueueChannel) -> None:
-        if not channel.alive or self._is_stale(subscription):
+        if not channel.alive or not self._is_wanted(subscription):
             subscription.waiting = False
+            subscription.idle = channel
             return
         subscription.waiting = True
         channel.consumer_tag = channel.channel.basic_consume(
@@ -303,12 +335,16 @@ class RabbitMQConsumer:
         subscription.failures = 0
         if self._link is not None:
             self._link.settled()
-        if self._cancelled:
-            self._cancel_all()
+        if not self._is_wanted(subscription):
+            self._cancel(subscription)
         self._notify()
 
-    def _is_stale(self, subscription: _Subscription) -> bool:
-        return self._cancelled or self._subscriptions.get(subscription.name) is not subscription
+    def _is_wanted(self, subscription: _Subscription) -> bool:
+        return (
+            not self._cancelled
+            and subscription.name not in self._paused
+            and self._subscriptions.get(subscription.name) is subscription
+        )
 
     def _channel_closed(
         self, subscription: _Subscription, channel: QueueChannel, error: Any
@@ -350,17 +386,23 @@ class RabbitMQConsumer:
 
     def _cancel_all(self) -> None:
         for subscription in self._subscriptions.values():
-            channel = subscription.consuming
-            if channel is not None and channel.consumer_tag is not None and channel.alive:
-                tag, channel.consumer_tag = channel.consumer_tag, None
-                channel.channel.basic_cancel(
-                    tag,
-                    callback=lambda _frame, one=subscription: self._cancel_confirmed(one),
-                )
+            self._cancel(subscription)
         self._notify()
 
-    def _cancel_confirmed(self, subscription: _Subscription) -> None:
-        self._stopped(subscription, "cancelled")
+    def _cancel(self, subscription: _Subscription) -> None:
+        channel = subscription.consuming
+        if channel is not None and channel.consumer_tag is not None and channel.alive:
+            tag, channel.consumer_tag = channel.consumer_tag, None
+            channel.channel.basic_cancel(
+                tag, callback=lambda _frame: self._cancel_confirmed(subscription, channel)
+            )
+
+    def _cancel_confirmed(self, subscription: _Subscription, channel: QueueChannel) -> None:
+        if subscription.consuming is channel:
+            self._stopped(subscription, "cancelled")
+            subscription.idle = channel
+            if self._is_wanted(subscription):  # resumed meanwhile
+                self._adjust(subscription.name)
         self._notify()
 
     def _notify(self) -> None:
@@ -425,6 +467,25 @@ class RabbitMQConsumer:
         if channel is not None and channel.alive:
             channel.ack([tag])
         self._notify()
+
+
+def _deliveries(message: Message) -> int:
+    """How often the quorum queue had handed a redelivered message out before."""
+    count = message.headers.get("x-delivery-count")
+    return count if type(count) is int and count > 0 else 1
+
+
+def _overflowed_from_exchange(headers: dict[str, Any]) -> bool:
+    """Whether a queue that had no room for it had it from a producer, through the topic exchange.
+
+    The broker notes the exchange in the newest entry of ``x-death``. It adds to the count of one
+    that is there already and leaves the rest of it; what goes back never has one, so that a count
+    above 1 is of an entry that a producer made up.
+    """
+    death = last_death(headers)
+    if death.get("reason") not in ("maxlen", "delivery_limit"):
+        return False
+    return bool(death.get("exchange")) or death.get("count") != 1
 
 
 def _nobody(_deliveries: list[Delivery]) -> None:

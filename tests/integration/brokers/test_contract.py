@@ -355,6 +355,86 @@ def test_after_cancel_nothing_new_comes_and_the_rest_can_be_settled(bench: Bench
     assert bodies(list(bench.admin().browse(QUEUE, 10))) == [message(2).body]
 
 
+def test_a_paused_queue_brings_nothing_new_while_the_others_go_on(bench: Bench) -> None:
+    bench.declare("#")
+    bench.declare("#", queue="shop.ledger")
+    bench.publish(message(1))
+    consumer, received = bench.consume({QUEUE: 10, "shop.ledger": 10})
+    consumer.settle([Settlement(one) for one in received.wait(2)])
+    consumer.pause(QUEUE)
+    admin = bench.admin()
+    wait_until(lambda: admin.stats([QUEUE])[QUEUE].consumers == 0, 10, "no consumer")
+    assert consumer.wait_consuming(10), "a paused queue is not waited for"
+    bench.publish(message(2))
+    received.wait(3)
+    bench.wait_counts({QUEUE: 1, "shop.ledger": 0})
+    consumer.resume(QUEUE)
+    received.wait(4)
+    assert [one.queue for one in received.deliveries].count(QUEUE) == 2
+    wait_until(lambda: admin.stats([QUEUE])[QUEUE].consumers == 1, 10, "a consumer")
+    consumer.settle([Settlement(one) for one in received.deliveries[2:]])
+    consumer.close(5)
+    bench.wait_counts({QUEUE: 0, "shop.ledger": 0})
+
+
+def test_what_a_paused_queue_had_delivered_can_be_settled_in_every_way(bench: Bench) -> None:
+    bench.declare("#")
+    bench.publish(*(message(n) for n in range(4)))
+    consumer, received = bench.consume()
+    first, second, third, _ = received.wait(4)
+    consumer.pause(QUEUE)
+    consumer.settle([Settlement(first), Settlement(second, requeue=True)])
+    consumer.settle([Settlement(third, (Forward(third.message, None),))])
+    bench.wait_counts({QUEUE: 1, DLQ: 1})
+    consumer.resume(QUEUE)
+    assert received.wait(5)[4].message.body == message(1).body
+
+
+def test_a_queue_that_is_paused_before_the_start_waits_for_its_resume(bench: Bench) -> None:
+    bench.declare("#")
+    bench.publish(message(1))
+    consumer, received = bench.consumer(), Received()
+    consumer.pause(QUEUE)
+    consumer.start({QUEUE: 10}, received.take)
+    assert consumer.wait_consuming(10)
+    consumer.pause(QUEUE)
+    bench.publish(message(2))
+    bench.wait_counts({QUEUE: 2})
+    assert received.deliveries == []
+    consumer.resume(QUEUE)
+    received.wait(2)
+
+
+def test_pausing_and_resuming_in_quick_succession_ends_as_it_was_last_told(bench: Bench) -> None:
+    bench.declare("#")
+    consumer, received = bench.consume()
+    admin = bench.admin()
+    for _ in range(20):
+        consumer.pause(QUEUE)
+        consumer.resume(QUEUE)
+    bench.publish(message(1))
+    consumer.settle([Settlement(received.wait(1)[0])])
+    for _ in range(20):
+        consumer.resume(QUEUE)
+        consumer.pause(QUEUE)
+    wait_until(lambda: admin.stats([QUEUE])[QUEUE].consumers == 0, 10, "no consumer")
+    bench.publish(message(2))
+    bench.wait_counts({QUEUE: 1})
+
+
+def test_a_delivery_says_how_often_it_was_handed_out_in_vain(bench: Bench) -> None:
+    bench.declare("#")
+    bench.publish(message(1, **{"x-delivery-count": 7}))
+    consumer, received = bench.consume()
+    assert received.wait(1)[0].deliveries == 0, "a producer can send any header"
+    consumer.close(5)
+    for expected in (2, 3):
+        consumer, received = bench.consume()
+        again = received.wait(1)[0]
+        assert (again.redelivered, 1 <= again.deliveries < expected) == (True, True)
+        consumer.close(5)
+
+
 def test_close_carries_out_what_was_settled_before(bench: Bench) -> None:
     bench.declare("#")
     bench.publish(*(message(n) for n in range(40)))

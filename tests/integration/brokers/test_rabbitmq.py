@@ -577,6 +577,21 @@ def test_after_lost_connections_consumer_and_prefetch_are_back(
     assert part.publish([message(99)]).result(10) == [ROUTED]
 
 
+def test_a_pause_outlives_a_lost_connection(rabbit: Bench, rabbitmq: RabbitMQ) -> None:
+    rabbit.declare("#")
+    rabbit.declare("#", queue="shop.ledger")
+    consumer, received = rabbit.consume({QUEUE: 10, "shop.ledger": 10})
+    consumer.pause(QUEUE)
+    rabbitmq.close_connections()
+    wait_until(lambda: rabbit.publish(message(1)) == [ROUTED], 20, "a message in both queues")
+    assert [one.queue for one in received.wait(1)] == ["shop.ledger"]
+    assert consumer.wait_consuming(10)
+    assert consumer.trouble is None
+    rabbit.wait_counts({QUEUE: 1})
+    consumer.resume(QUEUE)
+    received.wait(2)
+
+
 def test_what_a_closed_channel_delivered_does_not_settle_what_its_successor_did(
     rabbit: Bench,
 ) -> None:
