@@ -47,3 +47,18 @@ def without_passwords(text: str) -> str:
     if "://" not in text:
         return text
     return _URL.sub(lambda match: mask(match[0]), text)
+
+
+def age(milliseconds: int | None) -> str | None:
+    """A length of time for people: ``350 ms``, ``12 s``, ``5 min``, ``3 h``, ``9 d``."""
+    if milliseconds is None:
+        return None
+    for unit, size, limit in (
+        ("ms", 1, 1_000),
+        ("s", 1_000, 120_000),
+        ("min", 60_000, 7_200_000),
+        ("h", 3_600_000, 172_800_000),
+    ):
+        if milliseconds < limit:
+            return f"{milliseconds // size} {unit}"
+    return f"{milliseconds // 86_400_000} d"

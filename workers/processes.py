@@ -24,6 +24,9 @@ from .report import Report, merged_queues
 #: How long a report stands for a living process.
 LEASE_MS = 15_000
 
+#: How long the rates of a report are those of now; a process that was killed does nothing.
+RATES_MS = 6_000
+
 #: How long a process that did not say goodbye is shown as gone.
 GONE_MS = 600_000
 
@@ -45,7 +48,7 @@ class ProcessRow:
     Parameters
     ----------
     rates:
-        Between its last two reports.
+        Between its last two reports; none if it has not reported lately.
     beat_age_ms:
         How long its loop had not moved when it reported.
     seen_ms:
@@ -114,12 +117,13 @@ def _load(id_: str, text: str, left_ms: int) -> ProcessRow | None:
     """The row, None where another version wrote what this one cannot read."""
     try:
         data = json.loads(text)
+        seen_ms = max(LEASE_MS - left_ms, 0)
         return ProcessRow(
             id_,
             Report.from_dict(data),
-            Rates.from_dict(data["rates"]),
+            Rates.from_dict(data["rates"]) if seen_ms <= RATES_MS else Rates(),
             int(data["beat_age_ms"]),
-            max(LEASE_MS - left_ms, 0),
+            seen_ms,
             left_ms < 0,
         )
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -133,7 +137,8 @@ def _dump(report: Report, rates: Rates, beat_age_ms: int) -> str:
     text = json.dumps(data, default=str)
     if len(text) <= REPORT_MAX_LENGTH:
         return text
-    return json.dumps({**data, "queues": {}, "children": [], "rates": {}}, default=str)
+    queues = {name: {**queue, "handlers": {}} for name, queue in data["queues"].items()}
+    return json.dumps({**data, "queues": queues, "children": [], "rates": {}}, default=str)
 
 
 def brief(report: Report) -> dict[str, Any]:

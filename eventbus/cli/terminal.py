@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import click
 
+from eventbus.printable import age as age
 from eventbus.printable import printable, without_passwords
 
 #: One key of 255 characters must not push the columns of all other rows out of the terminal.
@@ -47,6 +48,18 @@ def print_note(text: str) -> None:
 def print_line(text: str) -> None:
     """Print one line of a result."""
     click.echo(escape(text))
+
+
+def print_styled(text: str, style: str) -> None:
+    """Print one line of a result, in a terminal with the `style`, as rich has them."""
+    if not sys.stdout.isatty():
+        print_line(text)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, emoji=False, markup=False)
+    console.print(Text(escape(text), style=style))
 
 
 def print_json(value: Any) -> None:
@@ -251,18 +264,3 @@ def moment(milliseconds: int | None) -> str | None:
     except (OverflowError, OSError, ValueError):
         return None
     return time.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
-
-
-def age(milliseconds: int | None) -> str | None:
-    """A length of time for people: ``350 ms``, ``12 s``, ``5 min``, ``3 h``, ``9 d``."""
-    if milliseconds is None:
-        return None
-    for unit, size, limit in (
-        ("ms", 1, 1_000),
-        ("s", 1_000, 120_000),
-        ("min", 60_000, 7_200_000),
-        ("h", 3_600_000, 172_800_000),
-    ):
-        if milliseconds < limit:
-            return f"{milliseconds // size} {unit}"
-    return f"{milliseconds // 86_400_000} d"
