@@ -16,6 +16,8 @@ class WorkerOptions:
         Short or full names of the subscriptions; None for all.
     pool, concurrency:
         How handlers run, and how many at the same time; ``solo`` runs one whatever is given.
+    coroutines:
+        Coroutine handlers that run at the same time in one process, beside the others.
     prefetch:
         Messages of a queue that the broker hands out unacknowledged; by default sixteen for each
         handler that can run, at least 64.
@@ -28,6 +30,7 @@ class WorkerOptions:
     queues: tuple[str, ...] | None = None
     pool: str = "threads"
     concurrency: int = 8
+    coroutines: int = 64
     prefetch: int | None = None
     name: str | None = None
     shutdown_timeout: timedelta = timedelta(seconds=30)

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -32,10 +31,11 @@ from eventbus.retry import describe
 from eventbus.subscription import Handler, Subscription
 
 from .crash_points import crash_point
+from .event_loop import EventLoop
 from .idempotency import make_inbox
 from .idempotency.inbox import Inbox, InboxBusy, InboxMismatch
 from .idempotency.port import Key
-from .invocation import call
+from .invocation import Invocation
 from .work import Job, Work
 
 if TYPE_CHECKING:
@@ -169,8 +169,9 @@ def _early_ms(not_before: Any) -> int | None:
 class Invoker:
     """Runs one job: the handler in its context, and in its transaction where it has one."""
 
-    def __init__(self, bus: EventBus) -> None:
+    def __init__(self, bus: EventBus, invocation: Invocation | None = None) -> None:
         self._bus = bus
+        self._invocation = invocation or Invocation(EventLoop())
         self._inbox: Inbox | DjangoInbox | None = None
         if any(handler.transactional for handler in bus.handlers.values()):
             self._inbox = make_inbox(bus)
@@ -180,8 +181,6 @@ class Invoker:
 
         Whatever the handler raises is its failure and goes by its `Retry`, also the `SystemExit`
         of a ``sys.exit()`` and `asyncio.CancelledError`: they end the handler, never the worker.
-        Only `KeyboardInterrupt` on the main thread, where a solo pool may run, is not the
-        handler's doing but Ctrl-C: it ends the worker, and its messages go back to the queue.
         """
         started = time.perf_counter()
         try:
@@ -190,16 +189,23 @@ class Invoker:
                     self._run_transactional(job)
                 else:
                     self._call(job, None)
-            job.outcome = Ack()
-        except (InboxBusy, IdempotencyStoreUnavailable) as error:
-            log.info("%s; it is tried again", error)
-            job.outcome = RetryAfter(BUSY_DELAY, counted=False)
-        except InboxMismatch as error:
-            job.outcome = DeadLetter(str(error))
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) and _on_main_thread():
-                raise
-            self._failed(job, error)
+            self._raised(job, error)
+        else:
+            job.outcome = Ack()
+        job.seconds = time.perf_counter() - started
+        crash_point("worker.handled")
+
+    async def run_async(self, job: Job) -> None:
+        """As `run`, for a coroutine handler, on the event loop's thread."""
+        started = time.perf_counter()
+        try:
+            with self._scopes():
+                await self._call_async(job)
+        except BaseException as error:
+            self._raised(job, error)
+        else:
+            job.outcome = Ack()
         job.seconds = time.perf_counter() - started
         crash_point("worker.handled")
 
@@ -219,7 +225,21 @@ class Invoker:
                 self._call(job, session)
 
     def _call(self, job: Job, session: Any) -> None:
-        context = Context(
+        context = self._context(job, session)
+        token = current_context.set(context)
+        try:
+            self._invocation.call(job.handler, job.event, context)
+        finally:
+            current_context.reset(token)
+
+    async def _call_async(self, job: Job) -> None:
+        context = self._context(job, None)
+        # Nothing to reset: the task that runs this job has a copy of the variables of its own.
+        current_context.set(context)
+        await self._invocation.call_async(job.handler, job.event, context)
+
+    def _context(self, job: Job, session: Any) -> Context:
+        return Context(
             self._bus,
             job.envelope,
             job.handler.name,
@@ -228,11 +248,15 @@ class Invoker:
             job.work.delivery.message.headers,
             session,
         )
-        token = current_context.set(context)
-        try:
-            call(job.handler, job.event, context)
-        finally:
-            current_context.reset(token)
+
+    def _raised(self, job: Job, error: BaseException) -> None:
+        if isinstance(error, (InboxBusy, IdempotencyStoreUnavailable)):
+            log.info("%s; it is tried again", error)
+            job.outcome = RetryAfter(BUSY_DELAY, counted=False)
+        elif isinstance(error, InboxMismatch):
+            job.outcome = DeadLetter(str(error))
+        else:
+            self._failed(job, error)
 
     def _failed(self, job: Job, error: BaseException) -> None:
         job.error = error
@@ -252,7 +276,3 @@ class Invoker:
             describe(error),
             exc_info=log.isEnabledFor(logging.DEBUG) and not isinstance(error, EventBusError),
         )
-
-
-def _on_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()

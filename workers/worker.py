@@ -22,10 +22,12 @@ from eventbus.subscription import Handler, Subscription
 
 from .claims import Claims
 from .crash_points import crash_point
+from .event_loop import EventLoop
 from .idempotency import make_store
+from .invocation import Invocation
 from .options import WorkerOptions
 from .pipeline import Invoker, open_works
-from .pools import make_pool
+from .pools import make_pools
 from .report import WORKER, HandlerCounts, QueueReport, Report
 from .work import Job, Work, settlement_of
 
@@ -42,10 +44,6 @@ BATCH_LIMIT = 256
 #: Claims are taken for about this much work ahead: what is claimed and not begun when a worker
 #: dies waits for the lease to run out.
 CLAIM_AHEAD_SECONDS = 0.02
-
-#: On the solo pool an effect is remembered before the next one if, as handlers usually go, that
-#: would end later than this after it: a worker that is killed in between would repeat it.
-REMEMBER_WITHIN_SECONDS = 0.005
 
 #: The loop looks up this often although nothing happens.
 TICK_SECONDS = 1.0
@@ -75,6 +73,8 @@ class Worker:
         self._bus = bus
         self._options = options
         self._concurrency = options.handlers_at_once
+        with_coroutines = any(handler.is_coroutine for handler in self._handlers())
+        self._coroutines = options.coroutines if with_coroutines else 0
         self._name = options.name or f"{bus.service}.worker"
         self._shutdown_seconds = options.shutdown_timeout.total_seconds()
         self._report = Report(
@@ -93,7 +93,6 @@ class Worker:
         self._stop = threading.Event()
         self._stop_now = threading.Event()
         self._mean_seconds = CLAIM_AHEAD_SECONDS
-        self._oldest_finished = 0.0
 
     # -- control ------------------------------------------------------------------------------
 
@@ -148,9 +147,10 @@ class Worker:
         store.ping()
 
     def _consume(self, store: IdempotencyStore) -> None:
-        self._invoker = Invoker(self._bus)
+        loop = EventLoop()
+        invoker = Invoker(self._bus, Invocation(loop))
         self._claims = Claims(self._bus, store, self._abandon_waiting)
-        self._pool = make_pool(self._options.pool, self._concurrency)
+        self._pools = make_pools(self._options, invoker, self._inbox.put, loop)
         consumer = self._bus.broker.consumer(self._name)
         self._consumer = consumer
         self._claims.start()
@@ -166,7 +166,7 @@ class Worker:
         finally:
             consumer.close(FLUSH_SECONDS)
             self._claims.close()
-            self._pool.close(0)
+            self._pools.close(0)
 
     def _handlers(self) -> Iterable[Handler]:
         return [h for s in self.subscriptions.values() for h in s.handlers]
@@ -214,7 +214,7 @@ class Worker:
     def _claim_limit(self) -> int:
         """Jobs to have claimed at a time: as many as run, and a little ahead of them."""
         ahead = int(CLAIM_AHEAD_SECONDS / max(self._mean_seconds, 1e-6))
-        return self._concurrency * max(1, min(BATCH_LIMIT, ahead))
+        return self._concurrency * max(1, min(BATCH_LIMIT, ahead)) + self._coroutines
 
     def _begin(self, deliveries: Sequence[Delivery]) -> None:
         """Decode, validate and claim a batch, and hand its jobs to the pool."""
@@ -236,28 +236,7 @@ class Worker:
         self._running.update(runnable)
         for job in jobs:
             if job in runnable:
-                self._submit(job)
-
-    def _submit(self, job: Job) -> None:
-        if self._concurrency == 1 and self._options.pool == "solo":
-            self._run_unless_stopped(job)
-            self._done(job)
-            next_end = time.monotonic() + self._mean_seconds
-            if next_end - self._oldest_finished >= REMEMBER_WITHIN_SECONDS:
-                self._conclude()
-        else:
-            self._pool.submit(lambda: self._run_in_pool(job))
-
-    def _run_in_pool(self, job: Job) -> None:
-        try:
-            self._run_unless_stopped(job)
-        finally:
-            # Whatever happens: without it the delivery, and a stop, would wait for ever.
-            self._inbox.put(job)
-
-    def _run_unless_stopped(self, job: Job) -> None:
-        if not self._stop.is_set():
-            self._invoker.run(job)
+                self._pools.submit(job)
 
     def _done(self, job: Job) -> None:
         """Note a job that has ended; one that was not begun is returned."""
@@ -265,8 +244,6 @@ class Worker:
             job.outcome = Return()
         else:
             self._mean_seconds += (job.seconds - self._mean_seconds) * 0.1
-        if not self._finished:
-            self._oldest_finished = time.monotonic()
         self._finished.append(job)
 
     def _conclude(self) -> None:
@@ -311,6 +288,8 @@ class Worker:
 
     def _drain(self, consumer: Consumer) -> None:
         """Give back what was not begun, wait for what runs, settle it."""
+        for job in self._pools.withdraw():
+            self._done(job)
         consumer.cancel()
         self._take_in(0)
         self._give_back_waiting(consumer)

@@ -2,28 +2,60 @@
 
 from __future__ import annotations
 
-from eventbus.errors import ConfigurationError
+from eventbus.subscription import Handler
+from eventbus.workers.event_loop import EventLoop
+from eventbus.workers.options import WorkerOptions
+from eventbus.workers.work import Job
 
-from .port import Pool
+from .coroutines import CoroutinePool
+from .port import Ended, Pool, Runner
+from .threads import ThreadPool
 
-#: Names as the command line takes them.
-POOLS = ("threads", "solo")
 
+class HandlerPools:
+    """The pools of one process: plain handlers in one, coroutine handlers in the other.
 
-def make_pool(name: str, concurrency: int) -> Pool:
-    """The pool called `name`.
-
-    Raises
-    ------
-    ConfigurationError
-        There is no pool of that name.
+    Neither waits for the other: each has its own places.
     """
-    if name == "solo":
-        from .solo import SoloPool
 
-        return SoloPool()
-    if name == "threads":
-        from .threads import ThreadPool
+    def __init__(self, plain: Pool, coroutines: Pool) -> None:
+        self.plain = plain
+        self.coroutines = coroutines
 
-        return ThreadPool(concurrency)
-    raise ConfigurationError(f"there is no pool {name!r}; pools: {', '.join(POOLS)}")
+    def pool_of(self, handler: Handler) -> Pool:
+        """Where `handler` runs."""
+        return self.coroutines if handler.is_coroutine else self.plain
+
+    def room(self, handler: Handler) -> int:
+        """Jobs of `handler` that could begin at once; below zero, so many wait for a place."""
+        return self.pool_of(handler).room
+
+    def submit(self, job: Job) -> None:
+        """See `Pool.submit`."""
+        self.pool_of(job.handler).submit(job)
+
+    def withdraw(self) -> list[Job]:
+        """See `Pool.withdraw`."""
+        return [*self.plain.withdraw(), *self.coroutines.withdraw()]
+
+    def close(self, timeout: float) -> bool:
+        """See `Pool.close`."""
+        return self.plain.close(timeout) & self.coroutines.close(timeout)
+
+
+def make_pools(
+    options: WorkerOptions, runner: Runner, ended: Ended, loop: EventLoop
+) -> HandlerPools:
+    """The pools that `options` ask for.
+
+    Parameters
+    ----------
+    ended:
+        Told of each job that has ended, on the thread where it ran.
+    loop:
+        Where coroutine handlers run.
+    """
+    return HandlerPools(
+        ThreadPool(options.handlers_at_once, runner, ended),
+        CoroutinePool(options.coroutines, runner, ended, loop),
+    )

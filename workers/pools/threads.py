@@ -1,43 +1,85 @@
-"""The thread pool: for handlers that wait for databases and other services."""
+"""The pool of plain handlers: threads that wait for databases and other services.
+
+With one thread it is the pool ``solo``. In a child of ``prefork`` that one is the main thread,
+where a signal can interrupt a handler.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
+
+from eventbus.workers.work import Job
+
+from .port import Ended, Places, Runner
 
 
 class ThreadPool:
-    """Runs tasks on a fixed number of daemon threads.
+    """Runs jobs on a fixed number of daemon threads.
 
     Daemon threads, because a handler that hangs must not keep a worker alive that was told to
     stop; `concurrent.futures` would wait for it at exit.
+
+    Parameters
+    ----------
+    own_threads:
+        Without them the caller lends its own: it calls `work`, which returns after `close`.
     """
 
-    def __init__(self, concurrency: int) -> None:
-        self.concurrency = concurrency
-        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+    def __init__(
+        self, places: int, runner: Runner, ended: Ended, *, own_threads: bool = True
+    ) -> None:
+        self.places = places
+        self._runner = runner
+        self._ended = ended
+        self._counted = Places(places)
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._threads = [
-            threading.Thread(target=self._work, name=f"eventbus-handler-{number}", daemon=True)
-            for number in range(1, concurrency + 1)
+            threading.Thread(target=self.work, name=f"eventbus-handler-{number}", daemon=True)
+            for number in range(1, places + 1)
+            if own_threads
         ]
         for thread in self._threads:
             thread.start()
 
-    def submit(self, task: Callable[[], None]) -> None:
+    @property
+    def room(self) -> int:
+        """See `Pool.room`."""
+        return self._counted.room
+
+    def submit(self, job: Job) -> None:
         """See `Pool.submit`."""
-        self._tasks.put(task)
+        self._counted.take()
+        self._jobs.put(job)
+
+    def withdraw(self) -> list[Job]:
+        """See `Pool.withdraw`."""
+        jobs = []
+        try:
+            while True:
+                job = self._jobs.get_nowait()
+                if job is not None:
+                    jobs.append(job)
+        except Empty:
+            self._counted.free(len(jobs))
+            return jobs
 
     def close(self, timeout: float) -> bool:
         """See `Pool.close`."""
-        for _ in self._threads:
-            self._tasks.put(None)
+        for _ in range(self.places):
+            self._jobs.put(None)
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(deadline - time.monotonic(), 0))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            task()
+    def work(self) -> None:
+        """Run jobs on this thread until `close`."""
+        while (job := self._jobs.get()) is not None:
+            try:
+                self._runner.run(job)
+            finally:
+                # Whatever happens: without it the delivery, and a stop, would wait for ever.
+                self._counted.free()
+                self._ended(job)

@@ -173,6 +173,7 @@ class _Unprintable(Exception):
         (_Unprintable(), RetryAfter),
         (SystemExit(3), RetryAfter),
         (GeneratorExit(), RetryAfter),
+        (KeyboardInterrupt(), RetryAfter),
         (asyncio.CancelledError(), RetryAfter),
     ],
 )
@@ -187,14 +188,3 @@ def test_whatever_a_handler_raises_is_its_own_failure(
         raised.clear()
     assert isinstance(job.outcome, outcome)
     assert job.error is error
-
-
-def test_ctrl_c_on_the_main_thread_is_not_the_handlers_failure() -> None:
-    raised[:] = [KeyboardInterrupt()]
-    job = _open().jobs[0]
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            Invoker(bus).run(job)
-    finally:
-        raised.clear()
-    assert job.outcome is None
