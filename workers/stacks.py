@@ -62,7 +62,11 @@ def _threads() -> Iterator[str]:
 
 
 def _stack(frame: FrameType) -> list[str]:
-    return "".join(traceback.format_stack(frame)).rstrip().splitlines()
+    calls = traceback.extract_stack(frame)
+    # How `threading` begins says nothing.
+    while len(calls) > 1 and calls[0].filename == threading.__file__:
+        del calls[0]
+    return "".join(calls.format()).rstrip().splitlines()
 
 
 def _tasks() -> Iterator[str]:

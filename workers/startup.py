@@ -10,14 +10,25 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from eventbus.backoff import Backoff
-from eventbus.errors import BrokerUnavailable, DatabaseUnavailable, IdempotencyStoreUnavailable
+from eventbus.errors import (
+    BrokerUnavailable,
+    DatabaseNotMigrated,
+    DatabaseUnavailable,
+    IdempotencyStoreUnavailable,
+)
 
 if TYPE_CHECKING:
     from .supervisor import Service
 
 log = logging.getLogger("eventbus.supervisor")
 
-_AWAY = (BrokerUnavailable, DatabaseUnavailable, IdempotencyStoreUnavailable)
+#: What comes with time, the tables with the migration that a deployment runs beside its workers.
+_AWAY = (
+    BrokerUnavailable,
+    DatabaseNotMigrated,
+    DatabaseUnavailable,
+    IdempotencyStoreUnavailable,
+)
 
 #: The longest pause between two tries.
 LONGEST_PAUSE_SECONDS = 5.0
@@ -32,8 +43,8 @@ class Startup:
         Checks and prepares the servers before the first service; called once for all services,
         again where it failed.
     patience:
-        How long to try again at the start while a server is away. Later, services wait by
-        themselves.
+        How long to try again at the start while a server is away or the tables are not there.
+        Later, services wait by themselves.
     """
 
     def __init__(
@@ -56,8 +67,8 @@ class Startup:
 
         Raises
         ------
-        BrokerUnavailable, DatabaseUnavailable, IdempotencyStoreUnavailable
-            It is still away when the patience is at its end.
+        BrokerUnavailable, DatabaseUnavailable, IdempotencyStoreUnavailable, DatabaseNotMigrated
+            It is still so when the patience is at its end.
         """
         deadline = time.monotonic() + self._patience_seconds
         backoff = Backoff(0.5, LONGEST_PAUSE_SECONDS)

@@ -189,7 +189,8 @@ class _Supervisor:
         self._announcer = announcer
         self._trial = trial
         self._running = set(services)
-        self._notices: deque[Callable[[], None]] = deque()
+        self._notices: list[Callable[[], None]] = []
+        self._notifying = threading.Lock()
         self._error: BaseException | None = None
         self._stops = 0
         self._last_stop = -SAME_SIGNAL_SECONDS
@@ -258,8 +259,10 @@ class _Supervisor:
 
     def _notify(self, notice: Callable[[], None]) -> None:
         """Have the main thread call `notice`; from any thread."""
-        self._notices.append(notice)
-        os.write(self._outlet, _NOTICE)
+        # Both or none: the main thread closes the pipe after the last notice.
+        with self._notifying:
+            self._notices.append(notice)
+            os.write(self._outlet, _NOTICE)
 
     def _wait(self, timeout: float | None) -> None:
         """Wait for something to happen, and react to all that has."""
@@ -268,8 +271,11 @@ class _Supervisor:
         for number in os.read(self._inlet, 4096):
             if number in _SIGNALS:
                 self._on_signal(number)
-        while self._notices:
-            self._notices.popleft()()
+        with self._notifying:
+            notices = list(self._notices)
+            self._notices.clear()
+        for notice in notices:
+            notice()
 
     def _on_end(self, name: str) -> None:
         self._running.discard(name)

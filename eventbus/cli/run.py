@@ -9,6 +9,7 @@ import click
 
 from eventbus.cli.application import application_option, the_bus
 from eventbus.cli.options import dispatcher_options, log_level_option, worker_options
+from eventbus.cli.supervision import Supervision, supervision_options
 
 
 @click.command("run")
@@ -16,11 +17,13 @@ from eventbus.cli.options import dispatcher_options, log_level_option, worker_op
 @worker_options
 @dispatcher_options
 @log_level_option
+@supervision_options
 def command(
     queues: list[str],
     batch_size: int,
     poll_interval: timedelta,
     log_level: str | None,
+    supervision: Supervision,
     **options: Any,
 ) -> None:
     """Dispatcher and worker in one process.
@@ -36,9 +39,6 @@ def command(
     start.set_up(bus, log_level)
     start.refuse_contradictions(bus)
     subscriptions = start.chosen_subscriptions(bus, queues)
-    start.upgrade_sqlite(bus)
-    start.check_servers(bus)
-    start.declare(bus)
 
     from eventbus.workers.dispatcher import Dispatcher
 
@@ -50,5 +50,12 @@ def command(
         poll_interval=poll_interval,
         name=None if chosen.name is None else f"{chosen.name}.dispatcher",
     )
-    show_banner(bus, "run", subscriptions=subscriptions, options=shown_options(chosen))
-    start.supervise(bus, {"dispatcher": dispatcher, "worker": worker})
+
+    def prepare() -> None:
+        start.upgrade_sqlite(bus)
+        start.check_servers(bus)
+        start.declare(bus)
+
+    shown = {**shown_options(chosen), **supervision.shown()}
+    show_banner(bus, "run", subscriptions=subscriptions, options=shown)
+    start.supervise(bus, {"dispatcher": dispatcher, "worker": worker}, supervision, prepare)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from eventbus.cli import reloader
+from eventbus.cli.relaunch import is_trial
 from eventbus.errors import ConfigurationError, UnknownName
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
     from eventbus.bus import EventBus
+    from eventbus.cli.supervision import Supervision
     from eventbus.settings import Settings
     from eventbus.subscription import Subscription
 
@@ -134,14 +137,72 @@ def check_servers(bus: EventBus) -> None:
     bus.broker.ping()
 
 
-def supervise(bus: EventBus, services: Mapping[str, Any]) -> NoReturn:
-    """Run `services` of `bus` to their end, present in its database, and end the process."""
+def note_signals() -> None:
+    """Let no HUP and no USR1 end the process while the application is imported."""
+    import eventbus.workers.supervisor as supervisor
+
+    supervisor.note_signals()
+
+
+def end_process(code: int) -> NoReturn:
+    """End the process, whatever its threads do."""
+    import eventbus.workers.supervisor as supervisor
+
+    supervisor.exit_process(code)
+
+
+def supervise(
+    bus: EventBus,
+    services: Mapping[str, Any],
+    supervision: Supervision,
+    prepare: Callable[[], None] | None = None,
+) -> NoReturn:
+    """Run `services` of `bus` to their end, present in its database; then end the process.
+
+    Or start it afresh, after a HUP.
+
+    Parameters
+    ----------
+    prepare:
+        What to do before the first of them runs: checks and prepares the servers.
+    """
     import eventbus.workers.supervisor as supervisor
     from eventbus.cli.root import exit_code_of
+
+    if is_trial():
+        supervisor.exit_process(0)
+    code = exit_code_of(lambda: _supervise(bus, services, supervision, prepare))
+    if code != supervisor.Ending.RESTART:
+        supervisor.exit_process(code)
+    supervisor.hold_signals()
+    supervisor.flush_output()
+    supervision.launch.replace_process()
+
+
+def _supervise(
+    bus: EventBus,
+    services: Mapping[str, Any],
+    supervision: Supervision,
+    prepare: Callable[[], None] | None,
+) -> int:
+    import eventbus.workers.supervisor as supervisor
+    from eventbus.workers.condition import Observer
     from eventbus.workers.presence import Presence
+    from eventbus.workers.startup import Startup
+    from eventbus.workers.systemd import Systemd
 
-    def run() -> int:
-        with Presence(bus, services.values()):
-            return supervisor.supervise(services)
-
-    supervisor.exit_process(exit_code_of(run))
+    startup = Startup(prepare, supervision.wait or timedelta(0))
+    observer = Observer(services, startup.trouble)
+    # Before anything is consumed: a process that cannot be probed is not to work.
+    health = supervision.health_server(bus, observer, publishes="dispatcher" in services)
+    systemd = Systemd.of_environment(observer)
+    if health is not None:
+        health.start()
+    if systemd is not None:
+        systemd.start()
+    if reloader.is_child():
+        reloader.end_with_watcher()
+    with Presence(bus, services.values()):
+        return supervisor.supervise(
+            services, startup=startup, announcer=systemd, trial=supervision.launch.problem
+        )

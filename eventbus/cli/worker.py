@@ -9,6 +9,7 @@ import click
 
 from eventbus.cli.application import application_option, the_bus
 from eventbus.cli.options import log_level_option, worker_options
+from eventbus.cli.supervision import Supervision, supervision_options
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
 @application_option
 @worker_options
 @log_level_option
-def command(queues: list[str], log_level: str | None, **options: Any) -> None:
+@supervision_options
+def command(
+    queues: list[str], log_level: str | None, supervision: Supervision, **options: Any
+) -> None:
     """Consume queues and run their handlers.
 
     TERM and INT let running handlers finish, for --shutdown-timeout at most; a second one stops at
-    once, and what is unfinished goes back to its queue.
+    once, and what is unfinished goes back to its queue. HUP loads new code, USR1 writes the
+    stacks of all threads to the log.
     """
     from eventbus.cli import start
     from eventbus.cli.banner import show_banner
@@ -36,8 +41,9 @@ def command(queues: list[str], log_level: str | None, **options: Any) -> None:
     subscriptions = start.chosen_subscriptions(bus, queues)
     chosen = make_options(subscriptions, options)
     worker = make_worker(bus, chosen)
-    show_banner(bus, "worker", subscriptions=subscriptions, options=shown_options(chosen))
-    start.supervise(bus, {"worker": worker})
+    shown = {**shown_options(chosen), **supervision.shown()}
+    show_banner(bus, "worker", subscriptions=subscriptions, options=shown)
+    start.supervise(bus, {"worker": worker}, supervision)
 
 
 def make_options(subscriptions: Sequence[Subscription], options: dict[str, Any]) -> WorkerOptions:
