@@ -241,6 +241,8 @@ def upgrade(engine: Engine) -> bool:
         _refuse_newer(found, engine)
         if found == SCHEMA_VERSION:
             return False
+        if found == 1:
+            _replace_event_log(connection)
         tables.metadata.create_all(connection)
         connection.execute(tables.schema_version.delete())
         connection.execute(tables.schema_version.insert().values(version=SCHEMA_VERSION))
@@ -253,6 +255,25 @@ def upgrade(engine: Engine) -> bool:
         if missing:
             connection.execute(tables.shard.insert(), missing)
     return True
+
+
+def _replace_event_log(connection: Connection) -> None:
+    """Version 1 had no partitions; PostgreSQL cannot give them to a table that is there."""
+    name = tables.event_log.name
+    plain = sa.text("SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass(:name)")
+    if connection.dialect.name != "postgresql" or not connection.scalar(plain, {"name": name}):
+        return
+    for statement in (
+        f"ALTER TABLE {name} RENAME TO {name}_v1",
+        f"ALTER TABLE {name}_v1 RENAME CONSTRAINT {name}_pkey TO {name}_v1_pkey",
+        f"DROP INDEX IF EXISTS {name}_published, {name}_unrouted",
+    ):
+        connection.exec_driver_sql(statement)
+    tables.event_log.create(connection)
+    columns = tables.event_log.c.keys()
+    old = sa.table(f"{name}_v1", *(sa.column(column) for column in columns))
+    connection.execute(sa.insert(tables.event_log).from_select(columns, sa.select(old)))
+    connection.exec_driver_sql(f"DROP TABLE {name}_v1")
 
 
 def check(engine: Engine) -> None:

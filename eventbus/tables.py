@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Boolean,
     Column,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     Text,
 )
 from sqlalchemy.engine import Dialect
+from sqlalchemy.event import listen
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 metadata = MetaData()
@@ -144,10 +146,12 @@ dispatcher = Table(
     Column("lease_until_ms", BigInteger, nullable=False),
 )
 
-#: What was published, kept for `event_log_retention`: audit, unrouted events, replay.
+#: What was published, kept for `event_log_retention`: audit, unrouted events, replay. Partitioned
+#: by day on PostgreSQL (`eventbus.outbox.partitions`), where every key has to hold the day.
 event_log = Table(
     "eventbus_event_log",
     metadata,
+    Column("published_at_ms", BigInteger, primary_key=True, autoincrement=False),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("event_id", _Exact(64), nullable=False),
     Column("name", _Exact(255), nullable=False),
@@ -155,10 +159,16 @@ event_log = Table(
     Column("attributes", _LongText, nullable=False),
     Column("body", _Bytes, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
-    Column("published_at_ms", BigInteger, nullable=False),
     Column("routed", Boolean, nullable=False),
+    postgresql_partition_by="RANGE (published_at_ms)",
 )
-event_log_published = Index("eventbus_event_log_published", event_log.c.published_at_ms)
+#: The partition for what has no other: without it, an event could not be moved to the log. Not in
+#: `metadata`, as it is there on PostgreSQL only.
+event_log_default = event_log.to_metadata(MetaData(), name="eventbus_event_log_default")
+_default_partition = DDL(
+    "CREATE TABLE IF NOT EXISTS eventbus_event_log_default PARTITION OF eventbus_event_log DEFAULT"
+)
+listen(event_log, "after_create", _default_partition.execute_if(dialect="postgresql"))
 event_log_unrouted = Index(
     "eventbus_event_log_unrouted",
     event_log.c.routed,

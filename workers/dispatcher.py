@@ -120,7 +120,7 @@ class Dispatcher:
         self._name = name or f"{bus.service}.dispatcher"
         self._owner = f"{self._name[:20]}-{uuid.uuid4().hex}"
         self._store = OutboxStore(bus.engine)
-        self._housekeeping = Housekeeping(bus, self._store)
+        self._housekeeping = Housekeeping(bus)
         #: What is under way at a stop is in the outbox still: nothing is left undone.
         self.drained = True
         self._stopping = threading.Event()
@@ -172,6 +172,7 @@ class Dispatcher:
             The database is away at the start.
         """
         database.check(self._bus.engine)
+        self._housekeeping.maintain_partitions()
         publisher = self._open()
         self._report.state = "running"
         backoff = Backoff()
@@ -198,6 +199,7 @@ class Dispatcher:
             The broker cannot be reached.
         """
         database.check(self._bus.engine)
+        self._housekeeping.maintain_partitions()
         self._bus.broker.ping()
         publisher = self._open()
         try:

@@ -13,10 +13,12 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from eventbus.brokers.port import Confirmation, Publisher
-from eventbus.errors import EventBusError
+from eventbus.errors import DatabaseUnavailable, EventBusError
 from eventbus.message import Message
+from eventbus.outbox import partitions
+from eventbus.outbox.event_log import EventLog
 from eventbus.outbox.publication import UnsendableRow, to_publication
-from eventbus.outbox.store import OutboxStore, StoredRow
+from eventbus.outbox.store import StoredRow
 
 from .idempotency.inbox_retention import purge_inbox
 from .idempotency.sql import SqlStore
@@ -40,9 +42,10 @@ RESEND_SECONDS = 2.0
 class Housekeeping:
     """Sends unrouted events again and deletes what is old."""
 
-    def __init__(self, bus: EventBus, store: OutboxStore) -> None:
+    def __init__(self, bus: EventBus) -> None:
         self._bus = bus
-        self._store = store
+        self._log = EventLog(bus.engine)
+        self._partition_trouble: str | None = None
         self._next_run = 0.0
 
     def run(self, publisher: Publisher, shards: Collection[int]) -> None:
@@ -57,9 +60,38 @@ class Housekeeping:
             # Publishing goes on; what was left undone is done the next time.
             log.warning("housekeeping was interrupted: %s", error)
 
+    @property
+    def _log_age_ms(self) -> int:
+        return int(self._bus.settings.event_log_retention.total_seconds() * 1000)
+
+    def maintain_partitions(self) -> bool:
+        """Make and drop partitions of the event log; whether it has any.
+
+        Without today's an event goes to the default partition: slower to clean up, and no worse.
+        """
+        existing = partitions.existing_days(self._bus.engine)
+        if existing is None:
+            return False
+        try:
+            partitions.maintain(self._bus.engine, existing, self._log_age_ms)
+            self._partition_trouble = None
+        except DatabaseUnavailable as error:
+            if str(error) != self._partition_trouble:
+                log.warning("the event log's partitions are not looked after: %s", error)
+            self._partition_trouble = str(error)
+        return True
+
+    def _delete_logged(self) -> None:
+        age_ms = self._log_age_ms
+        # A day's partition is dropped when all of it is old; until then its rows may stay.
+        partitioned = self.maintain_partitions() and age_ms >= partitions.DAY_MS
+        _delete_in_batches(
+            lambda: self._log.delete_before(age_ms, DELETE_BATCH, default_partition=partitioned)
+        )
+
     def _resend_unrouted(self, publisher: Publisher) -> None:
         deadline = time.monotonic() + RESEND_SECONDS
-        for name in self._store.unrouted_names():
+        for name in self._log.unrouted_names():
             if not self._resend(publisher, name, deadline):
                 self._next_run = 0.0
                 return
@@ -71,7 +103,7 @@ class Housekeeping:
         """
         limit, last, sent = 1, 0, 0
         in_time = True
-        while in_time and (rows := self._store.unrouted_rows(name, last, limit)):
+        while in_time and (rows := self._log.unrouted_rows(name, last, limit)):
             last = rows[-1].seq
             sendable, messages = _messages(rows)
             confirmations = publisher.publish(messages).result()
@@ -81,7 +113,7 @@ class Housekeeping:
                 if confirmation is Confirmation.ROUTED
             ]
             if routed:
-                self._store.mark_routed(routed)
+                self._log.mark_routed(name, routed)
                 sent += len(routed)
                 limit = RESEND_BATCH
             if len(routed) < len(sendable):
@@ -93,11 +125,10 @@ class Housekeeping:
 
     def _delete_old(self) -> None:
         settings = self._bus.settings
-        log_age_ms = int(settings.event_log_retention.total_seconds() * 1000)
         inbox_age_ms = int(settings.idempotency_ttl.total_seconds() * 1000)
         engine = self._bus.engine
         keys = SqlStore(engine, self._bus.service)
-        _delete_in_batches(lambda: self._store.delete_logged_before(log_age_ms, DELETE_BATCH))
+        self._delete_logged()
         _delete_in_batches(lambda: purge_inbox(engine, inbox_age_ms, DELETE_BATCH))
         _delete_in_batches(lambda: keys.purge_expired(DELETE_BATCH))
 

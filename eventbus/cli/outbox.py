@@ -117,12 +117,13 @@ def _error_text(row: Mapping[str, Any]) -> str | None:
 
 
 def _rows(state: str | None, limit: int) -> list[dict[str, Any]]:
+    from eventbus.outbox.event_log import EventLog
     from eventbus.outbox.store import OutboxStore
 
-    store = OutboxStore(bus_or_settings(DATABASE).engine)
+    engine = bus_or_settings(DATABASE).engine
     if state in ("logged", "unrouted"):
-        return store.logged_rows(routed=False if state == "unrouted" else None, limit=limit)
-    return store.rows(state=state, limit=limit)
+        return EventLog(engine).newest(routed=False if state == "unrouted" else None, limit=limit)
+    return OutboxStore(engine).rows(state=state, limit=limit)
 
 
 def _shape(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -253,7 +253,8 @@ class OutboxStore:
         """
         chosen = (self._among(_outbox.seq, sequences), _owned(owner))
         moved = [_outbox[name] for name in _MOVED_COLUMNS]
-        extra = (now_ms(), sa.literal(routed))
+        # Evaluated once: PostgreSQL's clock goes on from row to row.
+        extra = (sa.select(now_ms()).scalar_subquery(), sa.literal(routed))
         dialect = connection.dialect.name
         if dialect == "postgresql":
             deleted = sa.delete(tables.outbox).where(*chosen).returning(*moved).cte("moved")
@@ -287,59 +288,9 @@ class OutboxStore:
             statement = statement.where(_outbox.state == state)
         return self._mappings(statement)
 
-    def logged_rows(self, *, routed: bool | None = None, limit: int = 50) -> list[dict[str, Any]]:
-        """Rows of the event log as column name to value, newest first."""
-        statement = sa.select(tables.event_log).order_by(_log.seq.desc()).limit(limit)
-        if routed is not None:
-            statement = statement.where(_log.routed.is_(routed))
-        return self._mappings(statement)
-
     def _mappings(self, statement: Any) -> list[dict[str, Any]]:
         with reading(self._engine) as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
-
-    # -- the event log ------------------------------------------------------------------------
-
-    def unrouted_names(self) -> list[str]:
-        """Names of events in the log that no queue was bound for."""
-        with reading(self._engine) as connection:
-            return list(
-                connection.scalars(sa.select(_log.name).where(~_log.routed).distinct().limit(1000))
-            )
-
-    def unrouted_rows(self, name: str, after: int, limit: int) -> list[StoredRow]:
-        """The oldest unrouted events called `name` whose ``seq`` is above `after`."""
-        statement = (
-            sa.select(
-                _log.seq,
-                _log.name,
-                _log.partition_key,
-                _log.attributes,
-                _log.body,
-                _log.created_at_ms,
-            )
-            .where(~_log.routed, _log.name == name, _log.seq > after)
-            .order_by(_log.seq)
-            .limit(limit)
-        )
-        with reading(self._engine) as connection:
-            return [StoredRow(*row) for row in connection.execute(statement)]
-
-    def mark_routed(self, sequences: Sequence[int]) -> None:
-        """Note that these logged events have reached a queue after all."""
-        with writing(self._engine) as connection:
-            connection.execute(
-                sa.update(tables.event_log).where(_log.seq.in_(sequences)).values(routed=True)
-            )
-
-    def delete_logged_before(self, age_ms: int, limit: int) -> int:
-        """Delete up to `limit` logged events published more than `age_ms` ago; returns how many."""
-        old = sa.select(_log.seq).where(_log.published_at_ms < now_ms() - age_ms).limit(limit)
-        with writing(self._engine) as connection:
-            found = list(connection.scalars(old))
-            if found:
-                connection.execute(sa.delete(tables.event_log).where(_log.seq.in_(found)))
-        return len(found)
 
 
 def _count_waiting(connection: Connection) -> dict[str, Any]:
