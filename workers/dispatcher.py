@@ -136,6 +136,7 @@ class Dispatcher:
         #: ``seq`` of rows that broke the connection when they were sent alone.
         self._suspects: set[int] = set()
         self._trouble: str | None = None
+        self._database_trouble: str | None = None
         self._report = Report(DISPATCHER, bus.service, self._name)
         self._report.counts = dict.fromkeys(("published", "unrouted", "refused", "failed"), 0)
 
@@ -155,8 +156,8 @@ class Dispatcher:
         """What this dispatcher does now; from any thread. The counts in it go on growing."""
         report = self._report
         publisher = self._publisher
-        report.trouble = None if publisher is None else publisher.trouble
-        report.ready = publisher is not None and publisher.trouble is None
+        report.trouble = self._database_trouble or (publisher.trouble if publisher else None)
+        report.ready = publisher is not None and report.trouble is None
         if self._stopping.is_set():
             report.state = "draining"
         return report
@@ -183,7 +184,9 @@ class Dispatcher:
                     if not self._cycle(publisher):
                         self._wait(publisher)
                     backoff.reset()
+                    self._database_trouble = None
                 except DatabaseUnavailable as error:
+                    self._database_trouble = str(error)
                     seconds = backoff.next()
                     log.warning("%s; next try in %.1f s", error, seconds)
                     self._stopping.wait(seconds)
@@ -391,6 +394,7 @@ class Dispatcher:
         while True:
             with contextlib.suppress(NotYet):
                 return future.result(LOOK_SECONDS)
+            self._report.beat = time.time()
             late = time.monotonic() >= self._give_up_at
             if late or (self._stopping.is_set() and not publisher.wait_ready(0)):
                 # What is under way is answered now: as unknown.
