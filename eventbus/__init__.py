@@ -13,7 +13,9 @@ from eventbus.context import Context
 from eventbus.directives import Reject, RetryLater, Skip
 from eventbus.errors import EventBusError, NotInTransaction, ValidationError
 from eventbus.event import Event, Struct
+from eventbus.middleware import PublishOptions
 from eventbus.retry import Retry
+from eventbus.shared_handlers import shared_handler
 
 if TYPE_CHECKING:
     from eventbus.outbox.recorder import RecordsEvents
@@ -26,6 +28,7 @@ __all__ = [
     "EventBus",
     "EventBusError",
     "NotInTransaction",
+    "PublishOptions",
     "RecordsEvents",
     "Reject",
     "Retry",
@@ -34,6 +37,7 @@ __all__ = [
     "Struct",
     "ValidationError",
     "__version__",
+    "shared_handler",
 ]
 
 

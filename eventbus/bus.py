@@ -6,18 +6,29 @@ import inspect
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from eventbus.dependencies import Dependencies
+from eventbus.discovery import import_modules
 from eventbus.django import project
 from eventbus.errors import DeclarationError, UnknownName
 from eventbus.event import Event, named_events
+from eventbus.hooks import Hooks, check_name
+from eventbus.middleware import (
+    PUBLISH,
+    PublishOptions,
+    call_through,
+    check_around_all,
+    check_middleware,
+    scopes,
+)
 from eventbus.outbox.row import OutboxRow, make_row
 from eventbus.rate_limit import RateLimit
 from eventbus.retry import Retry
 from eventbus.settings import Settings
+from eventbus.shared_handlers import SharedHandler, declared_in
 from eventbus.subscription import Handler, Subscription, make_handler
 from eventbus.topology import DEFAULT_MAX_LENGTH, Exchange, Topology, check_name_part
 
@@ -82,13 +93,17 @@ class EventBus:
         self.retry = retry or Retry()
         self._subscriptions: dict[str, Subscription] = {}
         self._handlers: dict[str, Handler] = {}
-        #: Context managers that a worker enters around each run of a handler, the first outermost:
-        #: a web framework's application context, its care for connections.
-        self.handler_scopes: list[Callable[[], AbstractContextManager[Any]]] = []
+        self._adopted: set[SharedHandler] = set()
+        #: Called with what happens in workers and dispatchers; see `eventbus.hooks`.
+        self.hooks = Hooks()
+        self._middlewares: list[object] = []
+        self._publish_scopes: tuple[Callable[..., Any], ...] = ()
+        django = False
         if project.configured():
-            self.handler_scopes.append(project.fresh_connections)
+            self.add_middleware(project.FreshConnections())
             # Now, as long as the database has the name that the settings give it.
-            project.alias_of(self.settings.database_url)
+            django = project.alias_of(self.settings.database_url) is not None
+        self.dependencies = Dependencies(django=django)
         _buses.add(self)
 
     def __repr__(self) -> str:
@@ -132,7 +147,7 @@ class EventBus:
         ValidationError
             The event does not fit its declaration; nothing was written.
         """
-        row = self._row(event, key=key, delay=delay, subject=subject)
+        row = self._row(event, key, delay, subject)
         self._writer(session).write([row])
         return row.event_id
 
@@ -157,7 +172,7 @@ class EventBus:
             The ids, in order.
         """
         key_of = key if callable(key) else lambda event: key
-        rows = [self._row(event, key=key_of(event), delay=delay) for event in events]
+        rows = [self._row(event, key_of(event), delay, None) for event in events]
         if rows:
             self._writer(session).write(rows)
         return [row.event_id for row in rows]
@@ -174,13 +189,35 @@ class EventBus:
         """Like `publish`, but the row is inserted at once; the only way with an AsyncConnection."""
         from eventbus.outbox.writer import write_async
 
-        row = self._row(event, key=key, delay=delay, subject=subject)
+        row = self._row(event, key, delay, subject)
         await write_async(session, [row], self.settings.database_url)
         return row.event_id
 
-    def _row(self, event: Event, **options: Any) -> OutboxRow:
+    def _row(
+        self, event: Event, key: object, delay: timedelta | None, subject: str | None
+    ) -> OutboxRow:
+        options = PublishOptions(key, delay, subject)
+        if not self._publish_scopes:
+            return self._make_row(event, options)
+        rows: list[OutboxRow] = []
+
+        def make(event: Event, options: PublishOptions) -> str:
+            # A scope may call it again: what it passed on last counts.
+            rows[:] = [self._make_row(event, options)]
+            return rows[0].event_id
+
+        call_through(self._publish_scopes, make, event, options)
+        return rows[0]
+
+    def _make_row(self, event: Event, options: PublishOptions) -> OutboxRow:
         return make_row(
-            event, source=self.service, max_bytes=self.settings.max_message_bytes, **options
+            event,
+            source=self.service,
+            key=options.key,
+            delay=options.delay,
+            subject=options.subject,
+            attributes=options.attributes,
+            max_bytes=self.settings.max_message_bytes,
         )
 
     def _writer(self, session: Any) -> Any:
@@ -308,6 +345,127 @@ class EventBus:
     @property
     def handlers(self) -> dict[str, Handler]:
         """Handler name to handler."""
+    # -- extending ----------------------------------------------------------------------------
+
+    def add_middleware(self, middleware: object) -> None:
+        """Put `middleware` around what is published and around each run of a handler.
+
+        The first one added is the outermost. A worker takes those that are there when it starts;
+        see `eventbus.middleware` for the methods.
+
+        Raises
+        ------
+        DeclarationError
+            It has none of the methods, or one of the wrong kind.
+        """
+        check_middleware(middleware)
+        self._middlewares.append(middleware)
+        self._publish_scopes = scopes(self._middlewares, PUBLISH)
+
+    @property
+    def middlewares(self) -> tuple[object, ...]:
+        """Those that were added, the outermost first."""
+        return tuple(self._middlewares)
+
+    def on(self, hook: str) -> Callable[[_Function], _Function]:
+        """Call a function with what happens in workers and dispatchers.
+
+        Parameters
+        ----------
+        hook:
+            A name such as ``worker_ready``; `eventbus.hooks` lists them and what each gives.
+
+        Raises
+        ------
+        DeclarationError
+            There is no such hook; the text names the nearest.
+
+        Example::
+
+            @bus.on("worker_ready")
+            def tell(happening: WorkerReady) -> None: ...
+        """
+        check_name(hook)
+
+        def add(function: _Function) -> _Function:
+            return self.hooks.add(hook, function)
+
+        return add
+
+    def provide(self, kind: Any, factory: Callable[..., Any]) -> None:
+        """Give handlers that have a parameter annotated with `kind` what `factory` makes.
+
+        Parameters
+        ----------
+        kind:
+            A class, or another annotation. `Context`, ``logging.Logger``, and with
+            ``transactional=True`` SQLAlchemy's ``Session`` are provided by eventbus.
+        factory:
+            Called for each run, with the `Context` if it has a parameter. A generator function is
+            closed after the run, and so is a context manager that gives a `kind`. For coroutine
+            handlers it may be asynchronous.
+
+        Raises
+        ------
+        DeclarationError
+            The factory takes something else, or `kind` is provided already.
+
+        Example::
+
+            bus.provide(Bank, lambda context: Bank(idempotency_key=context.event_id))
+        """
+        self.dependencies.provide(kind, factory)
+
+    def autodiscover(self, *packages: str, module: str = "handlers") -> list[str]:
+        """Import the modules that declare handlers, and take over shared handlers.
+
+        Parameters
+        ----------
+        packages:
+            Names of packages, such as ``shop.orders``. In a Django project none stands for all
+            installed applications; ``manage.py eventbus`` does that by itself for an only bus.
+        module:
+            The module to import of each; a package need not have it.
+
+        Returns
+        -------
+        list of str
+            The names of the modules that were found.
+
+        Raises
+        ------
+        DeclarationError
+            There is no such package; or two handlers have the same name. What a module raises when
+            it is imported is raised as it is.
+        """
+        if not packages:
+            if not project.configured():
+                raise DeclarationError(
+                    "autodiscover needs the names of packages: bus.autodiscover('shop.orders')"
+                )
+            packages = project.installed_packages()
+        found = import_modules(packages, module)
+        for package in packages:
+            for shared in declared_in(package):
+                if shared not in self._adopted:
+                    self.handler(*shared.patterns, **shared.options)(shared.function)
+                    self._adopted.add(shared)
+        return found
+
+    def check_handlers(self) -> None:
+        """Raise where a worker could not run a handler as it is declared.
+
+        Raises
+        ------
+        DeclarationError
+            Nothing provides one of its parameters, or a middleware would not be around it.
+        """
+        for handler in self._handlers.values():
+            self.dependencies.of(handler)
+        check_around_all(self._middlewares, self._handlers.values())
+
+    # -- declaring ----------------------------------------------------------------------------
+
         return dict(self._handlers)
 
     def subscription(self, queue: str) -> Subscription:

@@ -6,7 +6,7 @@ import contextvars
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eventbus.envelope import Envelope
+from eventbus.envelope import Envelope, extensions_of
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -40,10 +40,27 @@ class Context:
     headers: dict[str, Any]
     _session: Any = None
 
+    def with_session(self, session: Any) -> Context:
+        """The same in the transaction of `session`."""
+        return Context(
+            self.bus,
+            self.envelope,
+            self.handler,
+            self.queue,
+            self.attempt,
+            self.headers,
+            session,
+        )
+
     @property
     def event_id(self) -> str:
         """CloudEvents ``id``: give it to a payment provider as its idempotency key."""
         return self.envelope.id
+
+    @property
+    def extensions(self) -> dict[str, str]:
+        """CloudEvents extension attributes, such as a middleware of the publisher has added."""
+        return extensions_of(self.headers)
 
     @property
     def session(self) -> Session:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from eventbus.errors import UndecodableMessage
+from eventbus.errors import UndecodableMessage, ValidationError
 from eventbus.fields import format_timestamp, parse_timestamp
 from eventbus.message import Message
 
@@ -26,6 +27,18 @@ CONTENT_TYPE = "application/json"
 #: Bytes of an id, a source or a type: more would not fit the idempotency tables, nor the AMQP
 #: properties that mirror them (short strings, AMQP 0-9-1 §4.2.5.3) when the event causes others.
 ID_MAX_BYTES = 255
+
+#: What eventbus writes itself, and what the standard has given a meaning; others are extensions.
+KNOWN_ATTRIBUTES = frozenset(
+    {
+        "causationid", "correlationid", "data", "datacontenttype", "dataschema", "id",
+        "partitionkey", "source", "specversion", "subject", "time", "traceparent", "type",
+    }
+)  # fmt: skip
+#: CloudEvents 1.0.2 §3.1: lower-case letters and digits, and should not exceed 20 characters.
+_EXTENSION = re.compile(r"[a-z0-9]{1,20}", re.ASCII)
+_EXTENSIONS_MAX = 32
+_EXTENSION_MAX_LENGTH = 1_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -74,6 +87,45 @@ class Envelope:
 
 
 _OPTIONAL = ("subject", "correlationid", "causationid", "partitionkey", "traceparent")
+
+
+def check_extensions(attributes: Mapping[str, str]) -> None:
+    """Refuse what cannot travel as CloudEvents extension attributes.
+
+    Raises
+    ------
+    ValidationError
+        A name or a value cannot be one, or there are too many.
+    """
+    if len(attributes) > _EXTENSIONS_MAX:
+        raise ValidationError(
+            f"{len(attributes)} extension attributes are too many; at most {_EXTENSIONS_MAX}"
+        )
+    for name, value in attributes.items():
+        if not _EXTENSION.fullmatch(name) or name in KNOWN_ATTRIBUTES:
+            raise ValidationError(
+                f"{name[:80]!r} cannot be an extension attribute; use up to 20 lower-case letters "
+                f"and digits, and none of CloudEvents' own names"
+            )
+        if (
+            not isinstance(value, str)
+            or len(value) > _EXTENSION_MAX_LENGTH
+            or any(c < " " or "\ud800" <= c <= "\udfff" for c in value)
+        ):
+            raise ValidationError(
+                f"attribute {name}={value!r:.80} cannot be used; give a string of up to "
+                f"{_EXTENSION_MAX_LENGTH:,} characters without control characters"
+            )
+
+
+def extensions_of(headers: Mapping[str, Any]) -> dict[str, str]:
+    """The CloudEvents extension attributes in the headers of a message."""
+    found = _attributes_of(headers)
+    return {
+        name: value
+        for name, value in found.items()
+        if name not in KNOWN_ATTRIBUTES and isinstance(value, str)
+    }
 
 
 def to_message(attributes: dict[str, str], body: bytes, timestamp: int) -> Message:
@@ -199,7 +251,7 @@ def _check_text(name: str, value: object) -> None:
         )
 
 
-def _attributes_of(headers: dict[str, Any]) -> dict[str, Any]:
+def _attributes_of(headers: Mapping[str, Any]) -> dict[str, Any]:
     found = {}
     for header, value in headers.items():
         for prefix in _PREFIXES:

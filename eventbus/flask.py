@@ -22,6 +22,10 @@ from eventbus.settings import Settings
 if TYPE_CHECKING:
     from flask import Flask
 
+    from eventbus.context import Context
+    from eventbus.event import Event
+    from eventbus.middleware import ConsumeNext, ConsumeNextAsync
+
 _NAMES = {f"EVENTBUS_{item.name.upper()}" for item in fields(Settings)}
 
 
@@ -42,10 +46,27 @@ def init_app(app: Flask, service: str, **settings: Any) -> EventBus:
         A setting cannot be used, or is none.
     """
     bus = EventBus(service, framework=_configured(app), **settings)
-    bus.handler_scopes.append(app.app_context)
+    bus.add_middleware(_ApplicationContext(app))
     app.extensions["eventbus"] = bus
     _add_command(app, bus)
     return bus
+
+
+class _ApplicationContext:
+    """Each run of a handler is in an application context of its own, as each request is."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+
+    def consume_scope(self, call_next: ConsumeNext, event: Event, context: Context) -> Any:
+        with self._app.app_context():
+            return call_next(event, context)
+
+    async def consume_scope_async(
+        self, call_next: ConsumeNextAsync, event: Event, context: Context
+    ) -> Any:
+        with self._app.app_context():
+            return await call_next(event, context)
 
 
 def _configured(app: Flask) -> dict[str, Any]:

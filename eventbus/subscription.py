@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from eventbus.dependencies import Parameter, parameters_of
 from eventbus.errors import DeclarationError
 from eventbus.event import Event, named_events
 from eventbus.patterns import check_pattern, matches
@@ -47,7 +48,7 @@ class Handler:
         Unique within the service, and part of the idempotency key: keep it when the function is
         renamed.
     function:
-        Takes the event and, if it has a second parameter, the `Context`.
+        Takes the event, and what its other parameters ask for.
     patterns:
         Routing-key patterns of the events it reacts to.
     events:
@@ -71,7 +72,7 @@ class Handler:
     events: dict[str, type[Event]]
     retry: Retry
     transactional: bool
-    takes_context: bool
+    parameters: tuple[Parameter, ...]
     is_coroutine: bool
     max_concurrency: int | None = None
     rate_limit: RateLimit | None = None
@@ -176,8 +177,9 @@ def make_handler(
             f"handler {label!r} has no routing key; write @bus.handler('order.paid', queue=...)"
         )
     keys = tuple(_pattern_of(pattern, label) for pattern in patterns)
-    parameters = _parameters(function, label)
-    events = _event_classes(function, parameters[0], label, namespace)
+    first, *others = _parameters(function, label)
+    hints = _hints(function, [first, *others], label, namespace)
+    events = _event_classes(first, hints, label)
     for pattern in keys:
         if events and not any(matches(pattern, event_name) for event_name in events):
             raise DeclarationError(
@@ -200,7 +202,7 @@ def make_handler(
         events,
         retry,
         transactional,
-        len(parameters) == 2,
+        parameters_of(others, hints, label),
         is_coroutine,
         max_concurrency=max_concurrency,
         rate_limit=_rate_limit(rate_limit, label),
@@ -282,26 +284,24 @@ def _pattern_of(pattern: str | type[Event], handler: str) -> str:
 def _parameters(function: Callable[..., Any], handler: str) -> list[inspect.Parameter]:
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = list(inspect.signature(function).parameters.values())
-    required = [p for p in parameters if p.default is p.empty]
-    usable = [p for p in parameters if p.kind in positional and p.default is p.empty]
-    if len(usable) not in (1, 2) or len(required) != len(usable):
+    if not parameters or parameters[0].kind not in positional:
         raise DeclarationError(
-            f"handler {handler!r} must take the event, or the event and the context: "
+            f"handler {handler!r} must take the event as its first parameter: "
             f"def {handler}(event, context)"
         )
-    return usable
+    return parameters
 
 
-def _event_classes(
+def _hints(
     function: Callable[..., Any],
-    parameter: inspect.Parameter,
+    parameters: Sequence[inspect.Parameter],
     handler: str,
     namespace: dict[str, Any],
-) -> dict[str, type[Event]]:
-    if parameter.annotation is parameter.empty:
+) -> dict[str, Any]:
+    if all(parameter.annotation is parameter.empty for parameter in parameters):
         return {}
     try:
-        hints = typing.get_type_hints(_called(function), localns=namespace)
+        return typing.get_type_hints(_called(function), localns=namespace)
     except NameError as error:
         raise DeclarationError(
             f"handler {handler!r}: an annotation names {error.name!r}, which is not defined where "
@@ -318,6 +318,11 @@ def _event_classes(
         if not (isinstance(cls, type) and issubclass(cls, Event) and cls.__event_name__):
             raise DeclarationError(
                 f"handler {handler!r}: parameter {parameter.name!r} is annotated with {cls!r}, "
+
+
+def _event_classes(
+    parameter: inspect.Parameter, hints: dict[str, Any], handler: str
+) -> dict[str, type[Event]]:
                 f"which is not an event with a name"
             )
     return {cls.__event_name__: cls for cls in classes}

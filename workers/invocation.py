@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from eventbus.context import Context
 from eventbus.subscription import Handler
 
 from .event_loop import EventLoop
+from .injection import bind, bind_async
 
 
 class Invocation:
@@ -22,20 +24,26 @@ class Invocation:
 
     def __init__(self, loop: EventLoop) -> None:
         self._loop = loop
+        self._plain: dict[Handler, Callable[[Any, Context], None]] = {}
+        self._coroutines: dict[Handler, Callable[[Any, Context], Awaitable[Any]]] = {}
 
     def call(self, handler: Handler, event: Any, context: Context) -> None:
         """Run the handler's function to its end, on this thread."""
-        returned = _started(handler, event, context)
+        function = self._plain.get(handler)
+        if function is None:
+            function = bind(handler, context.bus.dependencies, self._finish)
+            self._plain[handler] = function
+        function(event, context)
+
+    async def call_async(self, handler: Handler, event: Any, context: Context) -> None:
+        """Run the handler's coroutine to its end, on this thread's event loop."""
+        function = self._coroutines.get(handler)
+        if function is None:
+            function = self._coroutines[handler] = bind_async(handler, context.bus.dependencies)
+        await function(event, context)
+
+    def _finish(self, returned: Any) -> None:
         # Asked of the value, not of the function: a decorator hides that it is a coroutine
         # function, and an event whose coroutine nobody awaits would be acknowledged unhandled.
         if returned is not None and inspect.isawaitable(returned):
             self._loop.wait(returned)
-
-    async def call_async(self, handler: Handler, event: Any, context: Context) -> None:
-        """Run the handler's coroutine to its end, on this thread's event loop."""
-        await _started(handler, event, context)
-
-
-def _started(handler: Handler, event: Any, context: Context) -> Any:
-    arguments = (event, context) if handler.takes_context else (event,)
-    return handler.function(*arguments)

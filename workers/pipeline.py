@@ -11,13 +11,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import timedelta
+from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from eventbus.brokers.port import Delivery
 from eventbus.context import Context, current_context
+from eventbus.directives import Directive
 from eventbus.envelope import Envelope, load_data, read_envelope
 from eventbus.errors import (
     EventBusError,
@@ -25,7 +26,15 @@ from eventbus.errors import (
     UndecodableMessage,
     ValidationError,
 )
+from eventbus.hooks import HandlerFailed, HandlerSkipped, HandlerSucceeded
 from eventbus.message import ATTEMPTS_HEADER, HANDLER_HEADER, NOT_BEFORE_HEADER
+from eventbus.middleware import (
+    CONSUME,
+    CONSUME_ASYNC,
+    call_through,
+    call_through_async,
+    scopes,
+)
 from eventbus.outcome import Ack, DeadLetter, RetryAfter
 from eventbus.retry import describe
 from eventbus.subscription import Handler, Subscription
@@ -44,8 +53,6 @@ if TYPE_CHECKING:
     from .idempotency.django import DjangoInbox
 
 log = logging.getLogger("eventbus.worker")
-
-_NO_SCOPES = nullcontext()
 
 #: How long a message waits whose event another worker is handling.
 BUSY_DELAY = timedelta(seconds=1)
@@ -167,10 +174,20 @@ def _early_ms(not_before: Any) -> int | None:
 
 
 class Invoker:
-    """Runs one job: the handler in its context, and in its transaction where it has one."""
+    """Runs one job: the handler in its context, and in its transaction where it has one.
+
+    Raises
+    ------
+    DeclarationError
+        A handler cannot be run as it is declared.
+    """
 
     def __init__(self, bus: EventBus, invocation: Invocation | None = None) -> None:
+        bus.check_handlers()
         self._bus = bus
+        self._hooks = bus.hooks
+        self._scopes = scopes(bus.middlewares, CONSUME)
+        self._async_scopes = scopes(bus.middlewares, CONSUME_ASYNC)
         self._invocation = invocation or Invocation(EventLoop())
         self._inbox: Inbox | DjangoInbox | None = None
         if any(handler.transactional for handler in bus.handlers.values()):
@@ -182,63 +199,51 @@ class Invoker:
         Whatever the handler raises is its failure and goes by its `Retry`, also the `SystemExit`
         of a ``sys.exit()`` and `asyncio.CancelledError`: they end the handler, never the worker.
         """
+        context = self._context(job)
+        token = current_context.set(context)
         started = time.perf_counter()
         try:
-            with self._scopes():
-                if job.handler.transactional:
-                    self._run_transactional(job)
-                else:
-                    self._call(job, None)
+            if self._scopes:
+                call_through(self._scopes, partial(self._handle, job), job.event, context)
+            else:
+                self._handle(job, job.event, context)
         except BaseException as error:
             self._raised(job, error)
         else:
             job.outcome = Ack()
-        job.seconds = time.perf_counter() - started
-        crash_point("worker.handled")
+        finally:
+            current_context.reset(token)
+        self._ended(job, context, started)
 
     async def run_async(self, job: Job) -> None:
         """As `run`, for a coroutine handler, on the event loop's thread."""
+        context = self._context(job)
+        # Nothing to reset: the task that runs this job has a copy of the variables of its own.
+        current_context.set(context)
         started = time.perf_counter()
+        handle = self._invocation.call_async
         try:
-            with self._scopes():
-                await self._call_async(job)
+            if self._async_scopes:
+                innermost = partial(handle, job.handler)
+                await call_through_async(self._async_scopes, innermost, job.event, context)
+            else:
+                await handle(job.handler, job.event, context)
         except BaseException as error:
             self._raised(job, error)
         else:
             job.outcome = Ack()
-        job.seconds = time.perf_counter() - started
-        crash_point("worker.handled")
+        self._ended(job, context, started)
 
-    def _scopes(self) -> AbstractContextManager[Any]:
-        if not self._bus.handler_scopes:
-            return _NO_SCOPES
-        # What is already entered is left again where a later scope cannot be entered.
-        with ExitStack() as stack:
-            for scope in self._bus.handler_scopes:
-                stack.enter_context(scope())
-            return stack.pop_all()
-
-    def _run_transactional(self, job: Job) -> None:
+    def _handle(self, job: Job, event: Any, context: Context) -> None:
+        if not job.handler.transactional:
+            self._invocation.call(job.handler, event, context)
+            return
         assert self._inbox is not None
         with self._inbox.transaction(job.key) as session:
             if session is not None:
-                self._call(job, session)
+                self._invocation.call(job.handler, event, context.with_session(session))
 
-    def _call(self, job: Job, session: Any) -> None:
-        context = self._context(job, session)
-        token = current_context.set(context)
-        try:
-            self._invocation.call(job.handler, job.event, context)
-        finally:
-            current_context.reset(token)
-
-    async def _call_async(self, job: Job) -> None:
-        context = self._context(job, None)
-        # Nothing to reset: the task that runs this job has a copy of the variables of its own.
-        current_context.set(context)
-        await self._invocation.call_async(job.handler, job.event, context)
-
-    def _context(self, job: Job, session: Any) -> Context:
+    def _context(self, job: Job) -> Context:
         return Context(
             self._bus,
             job.envelope,
@@ -246,33 +251,58 @@ class Invoker:
             job.work.delivery.queue,
             job.attempt,
             job.work.delivery.message.headers,
-            session,
         )
 
     def _raised(self, job: Job, error: BaseException) -> None:
         if isinstance(error, (InboxBusy, IdempotencyStoreUnavailable)):
             log.info("%s; it is tried again", error)
+            job.busy = True
             job.outcome = RetryAfter(BUSY_DELAY, counted=False)
         elif isinstance(error, InboxMismatch):
             job.outcome = DeadLetter(str(error))
         else:
-            self._failed(job, error)
+            job.outcome = job.handler.retry.next(job.attempt, error)
+            if not isinstance(job.outcome, Ack):
+                job.error = error
+            _log(job, error)
 
-    def _failed(self, job: Job, error: BaseException) -> None:
-        job.error = error
-        job.outcome = job.handler.retry.next(job.attempt, error)
-        will = (
-            f"retry in {job.outcome.delay.total_seconds():.1f} s"
-            if isinstance(job.outcome, RetryAfter)
-            else "parked"
-        )
-        log.warning(
-            "handler %s failed on %s %s, attempt %d, %s: %s",
-            job.handler.name,
-            job.envelope.type,
-            job.envelope.id,
-            job.attempt,
-            will,
-            describe(error),
-            exc_info=log.isEnabledFor(logging.DEBUG) and not isinstance(error, EventBusError),
-        )
+    def _ended(self, job: Job, context: Context, started: float) -> None:
+        job.seconds = time.perf_counter() - started
+        if self._hooks:
+            self._tell(job, context)
+        crash_point("worker.handled")
+
+    def _tell(self, job: Job, context: Context) -> None:
+        assert job.event is not None
+        if job.error is not None:
+            self._hooks.fire(HandlerFailed(context, job.event, job.error, job.seconds))
+        elif isinstance(job.outcome, Ack):
+            skipped = job.outcome.skipped
+            if skipped is None:
+                self._hooks.fire(HandlerSucceeded(context, job.event, job.seconds))
+            else:
+                self._hooks.fire(HandlerSkipped(context, job.event, skipped))
+
+
+def _log(job: Job, error: BaseException) -> None:
+    """Tell of a run that did not succeed, in one line."""
+    outcome = job.outcome
+    if isinstance(outcome, Ack):
+        will, level = "skipped", logging.INFO
+    elif isinstance(outcome, RetryAfter):
+        will = f"retry in {outcome.delay.total_seconds():.1f} s"
+        level = logging.WARNING if outcome.counted else logging.INFO
+    else:
+        will, level = "parked", logging.WARNING
+    log.log(
+        level,
+        "handler %s %s %s %s, attempt %d, %s: %s",
+        job.handler.name,
+        "on" if isinstance(error, Directive) else "failed on",
+        job.envelope.type,
+        job.envelope.id,
+        job.attempt,
+        will,
+        describe(error),
+        exc_info=log.isEnabledFor(logging.DEBUG) and not isinstance(error, EventBusError),
+    )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -132,6 +131,13 @@ def at_present(settings: Settings) -> Settings:
     return replace(settings, database_url=present)
 
 
+def installed_packages() -> tuple[str, ...]:
+    """The packages of the project's installed applications."""
+    from django.apps import apps
+
+    return tuple(config.name for config in apps.get_app_configs())
+
+
 def same_database(one: str, other: str) -> bool:
     """Whether two URLs are of one database, as far as `publish` tells them apart."""
     from sqlalchemy.engine import make_url
@@ -152,13 +158,30 @@ def _find_alias(url: str) -> str | None:
     return None
 
 
-@contextlib.contextmanager
-def fresh_connections() -> Iterator[None]:
-    """Around each handler what Django does around each request: close what broke or is too old."""
-    from django.db import close_old_connections
+class FreshConnections:
+    """Does around each handler what Django does around each request.
 
-    close_old_connections()
-    try:
-        yield
-    finally:
+    It closes connections that broke or are too old, which Django opens again when they are needed.
+    """
+
+    def consume_scope(self, call_next: Any, event: Any, context: Any) -> Any:
+        """See `eventbus.middleware`."""
+        from django.db import close_old_connections
+
         close_old_connections()
+        try:
+            return call_next(event, context)
+        finally:
+            close_old_connections()
+
+    async def consume_scope_async(self, call_next: Any, event: Any, context: Any) -> Any:
+        """See `eventbus.middleware`; connections of coroutines belong to a thread of asgiref's."""
+        from asgiref.sync import sync_to_async
+        from django.db import close_old_connections
+
+        close = sync_to_async(close_old_connections)
+        await close()
+        try:
+            return await call_next(event, context)
+        finally:
+            await close()

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from eventbus.context import current_context
-from eventbus.envelope import Envelope, dump_data, epoch_ms
+from eventbus.envelope import Envelope, check_extensions, dump_data, epoch_ms
 from eventbus.errors import ValidationError
 from eventbus.event import Event
 from eventbus.identifiers import new_event_id
@@ -59,6 +59,7 @@ def make_row(
     key: object = None,
     delay: timedelta | None = None,
     subject: str | None = None,
+    attributes: Mapping[str, str] | None = None,
     max_bytes: int,
 ) -> OutboxRow:
     """Validate `event` and return its row, with a new id and the present time.
@@ -71,11 +72,14 @@ def make_row(
         Events with the same key leave the outbox in order.
     delay:
         How long the event stays in the outbox before it is published.
+    attributes:
+        CloudEvents extension attributes.
 
     Raises
     ------
     ValidationError
-        It is no event, its data does not fit, or key, delay or subject cannot be used.
+        It is no event, its data does not fit, or key, delay, subject or an attribute cannot be
+        used.
     """
     if not isinstance(event, Event) or not type(event).__event_name__:
         raise ValidationError(
@@ -103,6 +107,10 @@ def make_row(
         partitionkey=partition_key,
         traceparent=cause.envelope.traceparent if cause else None,
     )
+    found = envelope.attributes()
+    if attributes:
+        check_extensions(attributes)
+        found.update(attributes)
     created = epoch_ms(now)
     delay_ms = _delay_ms(delay)
     return OutboxRow(
@@ -110,7 +118,7 @@ def make_row(
         name=envelope.type,
         partition_key=partition_key,
         shard=shard_of(partition_key or event_id),
-        attributes=json.dumps(envelope.attributes(), ensure_ascii=False, separators=(",", ":")),
+        attributes=json.dumps(found, ensure_ascii=False, separators=(",", ":")),
         body=body,
         created_at_ms=created,
         available_at_ms=created + delay_ms,

@@ -38,11 +38,8 @@ def test_a_handler_is_declared_with_its_names_and_the_function_stays_itself(bus:
     handler = bus.handlers["charge"]
     assert handler.patterns == ("order.paid",)
     assert handler.events == {"order.paid": OrderPaid}
-    assert (handler.takes_context, handler.is_coroutine, handler.transactional) == (
-        True,
-        False,
-        False,
-    )
+    assert [parameter.annotation for parameter in handler.parameters] == [Context]
+    assert (handler.is_coroutine, handler.transactional) == (False, False)
     assert handler.retry is bus.retry
     subscription = bus.subscriptions["billing"]
     assert subscription.queue == "shop.billing"
@@ -54,7 +51,7 @@ def test_without_a_queue_the_handler_has_its_own(bus: EventBus) -> None:
     def charge(event: OrderPaid) -> None: ...
 
     assert bus.subscriptions["renamed"].handlers[0].name == "renamed"
-    assert not bus.handlers["renamed"].takes_context
+    assert bus.handlers["renamed"].parameters == ()
 
 
 def test_handlers_of_one_queue_share_it(bus: EventBus) -> None:
@@ -147,7 +144,7 @@ def test_a_handler_may_be_a_method_a_partial_an_object_or_a_coroutine(bus: Event
     }
     for name, function in declared.items():
         bus.handler("order.paid", name=name)(function)
-    assert {n for n, handler in bus.handlers.items() if handler.takes_context} == {
+    assert {n for n, handler in bus.handlers.items() if handler.parameters} == {
         "method",
         "partial",
     }
@@ -201,8 +198,8 @@ async def async_generator(event: OrderPaid) -> AsyncIterator[int]:
     ("function", "complaint"),
     [
         (no_event, "must take the event"),
-        (three, "must take the event"),
-        (keyword_only, "must take the event"),
+        (three, "'more' is annotated with int"),
+        (keyword_only, "'more' is annotated with int"),
         (variadic, "must take the event"),
         (not_an_event, "not an event with a name"),
         (maybe_event, "not an event with a name"),
