@@ -322,29 +322,6 @@ class EventBus:
         subscription.max_length = max_length
         return subscription
 
-    def _declare(self, handler: Handler, queue: str) -> None:
-        existing = self._handlers.get(handler.name)
-        if existing is not None:
-            raise DeclarationError(
-                f"two handlers are called {handler.name!r}: {_where(existing)} and "
-                f"{_where(handler)}; give one of them another name="
-            )
-        self._handlers[handler.name] = handler
-        self._subscription(queue).handlers.append(handler)
-
-    def _subscription(self, queue: str) -> Subscription:
-        return self._subscriptions.setdefault(queue, Subscription(self.service, queue))
-
-    # -- what is declared ---------------------------------------------------------------------
-
-    @property
-    def subscriptions(self) -> dict[str, Subscription]:
-        """Short queue name to subscription, those with handlers."""
-        return {name: s for name, s in self._subscriptions.items() if s.handlers}
-
-    @property
-    def handlers(self) -> dict[str, Handler]:
-        """Handler name to handler."""
     # -- extending ----------------------------------------------------------------------------
 
     def add_middleware(self, middleware: object) -> None:
@@ -466,6 +443,29 @@ class EventBus:
 
     # -- declaring ----------------------------------------------------------------------------
 
+    def _declare(self, handler: Handler, queue: str) -> None:
+        existing = self._handlers.get(handler.name)
+        if existing is not None:
+            raise DeclarationError(
+                f"two handlers are called {handler.name!r}: {_where(existing)} and "
+                f"{_where(handler)}; give one of them another name="
+            )
+        self._handlers[handler.name] = handler
+        self._subscription(queue).handlers.append(handler)
+
+    def _subscription(self, queue: str) -> Subscription:
+        return self._subscriptions.setdefault(queue, Subscription(self.service, queue))
+
+    # -- what is declared ---------------------------------------------------------------------
+
+    @property
+    def subscriptions(self) -> dict[str, Subscription]:
+        """Short queue name to subscription, those with handlers."""
+        return {name: s for name, s in self._subscriptions.items() if s.handlers}
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """Handler name to handler."""
         return dict(self._handlers)
 
     def subscription(self, queue: str) -> Subscription:
