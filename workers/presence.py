@@ -25,7 +25,8 @@ from eventbus.errors import DatabaseNotMigrated, DatabaseUnavailable, EventBusEr
 
 from . import processes
 from .pauses import paused_queues
-from .rates import Sample, sample
+from .rates import Rates, Sample, sample
+from .report import Report
 from .supervisor import Service
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Presence:
         self._engine: Engine | None = None
         self._beat_at = self._sweep_at = 0.0
         self._last_beat = time.monotonic()
+        self._has_rows = False
         self._missed: str | None = None
         self._misses = 0
         self._first_look = threading.Event()
@@ -153,14 +155,17 @@ class Presence:
 
     def _beat_or_later(self, engine: Engine, now: float) -> None:
         """Report; where somebody else writes to SQLite for long, at the next look."""
+        # Before the transaction: on SQLite it would keep all other writers waiting.
+        rows = [reporter.row(now) for reporter in self._reporters]
         try:
             with writing(engine) as connection:
-                for reporter in self._reporters:
-                    reporter.write(connection, now)
+                for row in rows:
+                    processes.write(connection, *row)
         except DatabaseUnavailable:
             if now - self._last_beat > processes.LEASE_MS / 1000:
                 raise
         else:
+            self._has_rows = True
             self._last_beat = now
             self._beat_at = now + BEAT_SECONDS
 
@@ -188,12 +193,16 @@ class Presence:
     def _leave(self) -> None:
         if self._engine is None:
             return
+        if self._has_rows:
+            self._delete_rows(self._engine)
+        self._engine.dispose()
+
+    def _delete_rows(self, engine: Engine) -> None:
         try:
-            with writing(self._engine) as connection:
+            with writing(engine) as connection:
                 processes.delete(connection, [reporter.id for reporter in self._reporters])
         except EventBusError as error:
             log.debug("not deleted, so it will be shown as gone: %s", error)
-        self._engine.dispose()
 
 
 class _Reporter:
@@ -205,12 +214,14 @@ class _Reporter:
         self.id = uuid.uuid4().hex
         self.set_paused = getattr(service, "set_paused", _consumes_nothing)
 
-    def write(self, connection: Any, now: float) -> None:
+    def row(self, now: float) -> tuple[str, Report, Rates, int]:
+        """What `processes.write` is to write."""
         report = self._service.report()
         counts = sample(report, now)
-        beat_age_ms = max(int((time.time() - report.beat) * 1000), 0)
-        processes.write(connection, self.id, report, counts.since(self._before), beat_age_ms)
+        rates = counts.since(self._before)
         self._before = counts
+        beat_age_ms = max(int((time.time() - report.beat) * 1000), 0)
+        return self.id, report, rates, beat_age_ms
 
 
 def _consumes_nothing(paused: frozenset[str]) -> None:
