@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from eventbus.breaker import DEFAULT_BREAKER, Breaker
 from eventbus.dependencies import Parameter, parameters_of
 from eventbus.errors import DeclarationError
 from eventbus.event import Event, named_events
@@ -106,12 +107,15 @@ class Subscription:
         Together the queue's name on the broker: ``shop`` and ``billing`` give ``shop.billing``.
     max_length:
         What the queue holds before its oldest messages go to the dead-letter queue.
+    breaker:
+        When workers stop to consume it; None for never.
     """
 
     service: str
     name: str
     handlers: list[Handler] = field(default_factory=list)
     max_length: int = DEFAULT_MAX_LENGTH
+    breaker: Breaker | None = DEFAULT_BREAKER
 
     @property
     def queue(self) -> str:
@@ -307,6 +311,11 @@ def _hints(
             f"handler {handler!r}: an annotation names {error.name!r}, which is not defined where "
             f"the handler is declared; import it outside 'if TYPE_CHECKING'"
         ) from None
+
+
+def _event_classes(
+    parameter: inspect.Parameter, hints: dict[str, Any], handler: str
+) -> dict[str, type[Event]]:
     annotation = hints.get(parameter.name, Any)
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         classes = typing.get_args(annotation)
@@ -318,11 +327,6 @@ def _hints(
         if not (isinstance(cls, type) and issubclass(cls, Event) and cls.__event_name__):
             raise DeclarationError(
                 f"handler {handler!r}: parameter {parameter.name!r} is annotated with {cls!r}, "
-
-
-def _event_classes(
-    parameter: inspect.Parameter, hints: dict[str, Any], handler: str
-) -> dict[str, type[Event]]:
                 f"which is not an event with a name"
             )
     return {cls.__event_name__: cls for cls in classes}
