@@ -92,6 +92,10 @@ class TopologyMismatch(EventBusError):
     exit_code = 4
 
 
+class QueueInUse(EventBusError):
+    """A queue holds messages or has consumers, so it cannot be deleted or declared anew."""
+
+
 class DatabaseUnavailable(EventBusError):
     """The database cannot be reached or refuses the statement."""
 

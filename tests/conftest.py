@@ -34,6 +34,13 @@ def rabbitmq() -> Iterator[RabbitMQ]:
 
 
 @pytest.fixture(scope="session")
+def managed_rabbitmq() -> Iterator[RabbitMQ]:
+    """The session's RabbitMQ that has the management plugin."""
+    with RabbitMQ(management=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def redis_server() -> Iterator[Redis]:
     """The session's Redis. Most tests want `redis_url`."""
     with Redis() as server:

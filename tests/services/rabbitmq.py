@@ -42,16 +42,21 @@ Loop().
 
 
 class RabbitMQ(Server):
-    """One node with durable data, no plugins, and an epmd and a cookie of its own.
+    """One node with durable data, and an epmd and a cookie of its own.
 
-    `settings` are lines of rabbitmq.conf: `RabbitMQ(settings={"consumer_timeout": 5000})`.
+    `settings` are lines of rabbitmq.conf: `RabbitMQ(settings={"consumer_timeout": 5000})`. With
+    `management` it has that plugin, whose HTTP API is at `management_url`; else it has none.
     """
 
     name = "rabbitmq"
     _numbers = itertools.count(1)
 
-    def __init__(self, settings: Mapping[str, str | int] | None = None) -> None:
+    def __init__(
+        self, settings: Mapping[str, str | int] | None = None, *, management: bool = False
+    ) -> None:
         super().__init__(settings)
+        self.management = management
+        self._management_port: Port | None = None
         self._distribution_port: Port | None = None
         self._epmd_port: Port | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
@@ -62,6 +67,12 @@ class RabbitMQ(Server):
     def url(self) -> str:
         """The URL of the default virtual host; tests ask for `create_vhost()`."""
         return self._url("")
+
+    @property
+    def management_url(self) -> str:
+        """Where the HTTP API of the management plugin is."""
+        assert self._management_port is not None
+        return f"http://127.0.0.1:{self._management_port}"
 
     @property
     def node(self) -> str:
@@ -118,7 +129,7 @@ class RabbitMQ(Server):
 
     def close(self) -> None:
         super().close()
-        for port in (self._distribution_port, self._epmd_port):
+        for port in (self._distribution_port, self._epmd_port, self._management_port):
             if port is not None:
                 port.release()
 
@@ -130,8 +141,17 @@ class RabbitMQ(Server):
         cookie = self.folder / ".erlang.cookie"
         cookie.write_text(secrets.token_hex(16))
         cookie.chmod(0o400)
-        (self.folder / "enabled_plugins").write_text("[].\n")
+        plugins = "rabbitmq_management" if self.management else ""
+        (self.folder / "enabled_plugins").write_text(f"[{plugins}].\n")
+        management: dict[str, str | int] = {}
+        if self.management:
+            self._management_port = Port()
+            management = {
+                "management.tcp.ip": "127.0.0.1",
+                "management.tcp.port": str(self._management_port),
+            }
         settings: dict[str, str | int] = {
+            **management,
             "listeners.tcp.1": f"127.0.0.1:{self.port}",
             "disk_free_limit.absolute": "1MB",
             # A loaded machine is slow to log in, and slower over TLS.
