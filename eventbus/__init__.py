@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from eventbus.breaker import Breaker
 from eventbus.bus import EventBus
 from eventbus.context import Context
 from eventbus.directives import Reject, RetryLater, Skip
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Breaker",
     "Context",
     "Event",
     "EventBus",

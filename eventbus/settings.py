@@ -50,6 +50,9 @@ class Settings:
     claim_lease:
         How long a handler's claim on an event outlives the worker that died with it; renewed
         while the handler runs.
+    max_starts:
+        How often a handler is started for an event without an outcome, because its worker dies
+        each time, before the event is parked.
     event_log_retention:
         How long published events are kept.
     unroutable:
@@ -70,6 +73,7 @@ class Settings:
     exchange: str = "events"
     idempotency_ttl: timedelta = timedelta(days=7)
     claim_lease: timedelta = timedelta(seconds=30)
+    max_starts: int = 3
     event_log_retention: timedelta = timedelta(days=7)
     unroutable: str = "log"
     idempotency_failure: str = "pause"
@@ -314,6 +318,18 @@ def _exchange(value: Any) -> str:
     return text
 
 
+def _count(least: int, most: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        text = str(value).strip()
+        # Of a long text int() would complain in its own words.
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+        if not least <= number <= most:
+            raise ValueError(f"expected a number from {least} to {most}")
+        return number
+
+    return check
+
+
 def _bytes(value: Any) -> int:
     try:
         number = int(str(value))
@@ -331,6 +347,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "exchange": _exchange,
     "idempotency_ttl": parse_duration,
     "claim_lease": parse_duration,
+    "max_starts": _count(1, 100),
     "event_log_retention": parse_duration,
     "unroutable": _one_of("log", "fail"),
     "idempotency_failure": _one_of("pause", "continue"),

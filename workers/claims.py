@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from eventbus.backoff import Backoff
@@ -25,9 +26,9 @@ log = logging.getLogger("eventbus.worker")
 
 _Answer = TypeVar("_Answer")
 
-#: Starts of a handler for one event that ended without an outcome, after which the event is parked:
-#: it kills its worker, and would go on for ever.
-MAX_STARTS = 5
+#: The lease of a transactional handler's claim, which only counts its starts: the database keeps
+#: others away, and nobody is to wait for the lease of a worker that died.
+COUNTING_LEASE_MS = 1
 
 #: With ``idempotency_failure=continue``: how long a store that is away is not asked again. Each
 #: question may take until its time-out.
@@ -51,6 +52,7 @@ class Claims:
         self._token = uuid.uuid4().hex
         self._lease_ms = int(settings.claim_lease.total_seconds() * 1000)
         self._ttl_ms = int(settings.idempotency_ttl.total_seconds() * 1000)
+        self._max_starts = settings.max_starts
         self._held: set[Key] = set()
         self._away_until = 0.0
         self._lock = threading.Lock()
@@ -69,13 +71,24 @@ class Claims:
         if self._renewer.is_alive():
             self._renewer.join(timeout=5)
 
-    def claim(self, jobs: Sequence[Job]) -> list[Job]:
-        """Claim the jobs' keys; returns those to run, the others have their outcome."""
-        jobs = self._not_held(jobs)
+    def claim(self, jobs: Sequence[Job], *, alone: bool = False) -> list[Job]:
+        """Claim the jobs' keys; returns those to run, the others have their outcome.
+
+        Of a job that may kill its worker neither is true: it is not claimed, and waits until it is
+        claimed `alone`, with nothing beside it.
+        """
+        counting = [job for job in jobs if job.handler.transactional]
+        if not counting:
+            return self._claim(self._not_held(jobs), self._lease_ms, alone)
+        others = self._not_held([job for job in jobs if not job.handler.transactional])
+        runnable = self._claim(others, self._lease_ms, alone)
+        return runnable + self._claim(counting, COUNTING_LEASE_MS, alone)
+
+    def _claim(self, jobs: Sequence[Job], lease_ms: int, alone: bool) -> list[Job]:
         if not jobs:
             return []
         keys = [job.key for job in jobs]
-        claims = self._ask(lambda: self._store.claim(keys, self._token, self._lease_ms))
+        claims = self._ask(lambda: self._store.claim(keys, self._token, lease_ms, alone=alone))
         if claims is None:
             self._drop(keys)
             if self._pause:
@@ -84,18 +97,26 @@ class Claims:
                 return []
             return list(jobs)
         runnable = []
-        refused = []
+        not_ours = []
+        doomed = []
         for job, claim in zip(jobs, claims, strict=True):
-            if claim.verdict is Verdict.MINE:
+            verdict = claim.verdict
+            if verdict is Verdict.MINE:
                 job.claimed = True
-            if claim.verdict is Verdict.MINE and claim.starts <= MAX_STARTS:
-                runnable.append(job)
-                continue
-            if not job.claimed:
-                refused.append(job.key)
-            _refuse(job, claim)
-        if refused:
-            self._drop(refused)
+                if claim.starts <= self._max_starts:
+                    runnable.append(job)
+                    continue
+            else:
+                not_ours.append(job.key)
+            if verdict is not Verdict.SUSPECT:
+                _refuse(job, claim)
+            elif claim.starts >= self._max_starts:
+                doomed.append(job)
+        if not_ours:
+            self._drop(not_ours)
+        if doomed:
+            # To be parked, not run; claimed first, so that nobody else runs it meanwhile.
+            runnable += self.claim(doomed, alone=True)
         return runnable
 
     def _not_held(self, jobs: Sequence[Job]) -> list[Job]:
@@ -115,9 +136,21 @@ class Claims:
         return fresh
 
     def conclude(self, jobs: Sequence[Job]) -> None:
-        """Remember what succeeded and release what did not; the jobs have their outcomes."""
-        done = [job for job in jobs if job.claimed and isinstance(job.outcome, Ack)]
-        others = [job.key for job in jobs if job.claimed and not isinstance(job.outcome, Ack)]
+        """Remember what succeeded and release what failed; the jobs have their outcomes.
+
+        What was not begun is given back with its start: released, an event that has killed workers
+        would begin anew at one.
+        """
+        done, failed, not_begun = [], [], []
+        for job in jobs:
+            if not job.claimed:
+                continue
+            if isinstance(job.outcome, Return) or job.busy:
+                not_begun.append(job.key)
+            elif isinstance(job.outcome, Ack) and not job.handler.transactional:
+                done.append(job)
+            else:
+                failed.append(job.key)
         if done:
             keys = [job.key for job in done]
             kept = self._ask(lambda: self._store.remember(keys, self._token, self._ttl_ms))
@@ -130,13 +163,28 @@ class Claims:
                         job.key.event_id,
                     )
             self._drop(keys)
-        if others:
-            self._ask(lambda: self._store.release(others, self._token))
-            self._drop(others)
+        if failed:
+            self._ask(lambda: self._store.release(failed, self._token))
+            self._drop(failed)
+        if not_begun:
+            self._ask(lambda: self._store.unclaim(not_begun, self._token))
+            self._drop(not_begun)
 
     def abandon(self, jobs: Sequence[Job]) -> None:
-        """Stop renewing the claims of jobs that still run; they run out by themselves."""
-        self._drop([job.key for job in jobs])
+        """Leave the claims of jobs that still run while the process ends.
+
+        They run out by themselves, as their handlers may still be running. Their starts do not
+        count: it is not they who end the process.
+        """
+        for transactional, lease_ms in ((False, self._lease_ms), (True, COUNTING_LEASE_MS)):
+            keys = [
+                job.key
+                for job in jobs
+                if job.claimed and job.handler.transactional is transactional
+            ]
+            if keys:
+                self._ask(partial(self._store.unclaim, keys, self._token, lease_ms))
+                self._drop(keys)
 
     def _drop(self, keys: Sequence[Key]) -> None:
         with self._lock:

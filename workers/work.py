@@ -51,6 +51,12 @@ class Job:
         The number of this run of the handler for this event, 1 for the first.
     outcome:
         None until it is known.
+    claimed:
+        A start of it is counted in the idempotency store.
+    busy:
+        It was not begun after all, because another worker has the event.
+    probe:
+        Its outcome decides whether the circuit breaker of its queue closes.
     concluded:
         The worker has remembered the outcome. Only then may the delivery be settled: the outcome
         itself is set on the thread of the handler, at any moment.
@@ -65,8 +71,28 @@ class Job:
     outcome: Outcome | None = None
     error: BaseException | None = None
     claimed: bool = False
+    busy: bool = False
+    probe: bool = False
     concluded: bool = False
     seconds: float = 0.0
+
+    @property
+    def queue(self) -> str:
+        """The full name of the queue it came from."""
+        return self.work.delivery.queue
+
+    @property
+    def starts_are_counted(self) -> bool:
+        """Whether it is claimed in the idempotency store before it runs.
+
+        A transactional handler has the inbox against a second run. Only where an earlier start may
+        have killed its worker, as the message was delivered before, its starts are counted too:
+        the usual one does without the round trip.
+        """
+        delivery = self.work.delivery
+        return (
+            not self.handler.transactional or delivery.redelivered or not delivery.from_exchange
+        )
 
 
 @dataclass(slots=True, eq=False)

@@ -10,25 +10,27 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Sequence
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from eventbus import database
 from eventbus.brokers.port import Consumer, Delivery, Settlement
-from eventbus.outcome import Ack, DeadLetter, RetryAfter, Return
+from eventbus.outcome import Return
 from eventbus.subscription import Handler, Subscription
 
 from .claims import Claims
 from .crash_points import crash_point
 from .event_loop import EventLoop
 from .idempotency import make_store
+from .intake import Intake
 from .invocation import Invocation
 from .options import WorkerOptions
 from .pipeline import Invoker, open_works
 from .pools import make_pools
-from .report import WORKER, HandlerCounts, QueueReport, Report
+from .report import WORKER, Report
+from .scheduling import Room, Scheduler, prefetch_of
+from .tally import Tally
 from .work import Job, Work, settlement_of
 
 if TYPE_CHECKING:
@@ -73,19 +75,23 @@ class Worker:
         self._bus = bus
         self._options = options
         self._concurrency = options.handlers_at_once
-        with_coroutines = any(handler.is_coroutine for handler in self._handlers())
-        self._coroutines = options.coroutines if with_coroutines else 0
         self._name = options.name or f"{bus.service}.worker"
         self._shutdown_seconds = options.shutdown_timeout.total_seconds()
         self._report = Report(
             WORKER, bus.service, self._name, pool=options.pool, concurrency=self._concurrency
         )
-        for subscription in found:
-            handlers = {handler.name: HandlerCounts() for handler in subscription.handlers}
-            self._report.queues[subscription.queue] = QueueReport(handlers=handlers)
+        self._tally = Tally(bus, self._report, found)
+        self._plain = Room(self._concurrency)
+        self._scheduler = Scheduler(
+            self.subscriptions,
+            self._plain,
+            Room(options.coroutines),
+            options.prefetch_count,
+            time.monotonic(),
+        )
+        self._paused: frozenset[str] = frozenset()
         self._consumer: Consumer | None = None
         self._inbox: SimpleQueue[list[Delivery] | Job | None] = SimpleQueue()
-        self._waiting: deque[Delivery] = deque()
         self._finished: list[Job] = []
         self._running: set[Job] = set()
         #: Whether every handler had ended when `run` returned.
@@ -93,6 +99,8 @@ class Worker:
         self._stop = threading.Event()
         self._stop_now = threading.Event()
         self._mean_seconds = CLAIM_AHEAD_SECONDS
+        #: Something was begun just now, so that there may be more.
+        self._busy = False
 
     # -- control ------------------------------------------------------------------------------
 
@@ -106,19 +114,27 @@ class Worker:
         self._stop_now.set()
         self.stop()
 
+    def set_paused(self, queues: frozenset[str]) -> None:
+        """Consume all queues but `queues`, full names; from any thread, also before `run`.
+
+        What was delivered of them and not begun goes back; handlers that run go on to their end.
+        """
+        self._paused = queues
+        self._inbox.put(None)
+
     def report(self) -> Report:
         """What this worker does now; from any thread. The counts in it go on growing."""
         report = self._report
         report.running = len(self._running)
-        report.waiting = len(self._waiting)
+        report.waiting = self._scheduler.waiting
         if self._stop.is_set():
             report.state = "draining"
         consumer = self._consumer
         if consumer is not None:
             report.trouble = self._claims.trouble or consumer.trouble
             consuming = not self._stop.is_set() and consumer.wait_consuming(0)
-            for queue in report.queues.values():
-                queue.consuming = consuming
+            for name, queue in report.queues.items():
+                queue.consuming = consuming and self._intake.is_consuming(name)
             report.ready = consuming and report.trouble is None
         return report
 
@@ -152,11 +168,17 @@ class Worker:
         self._claims = Claims(self._bus, store, self._abandon_waiting)
         self._pools = make_pools(self._options, invoker, self._inbox.put, loop)
         consumer = self._bus.broker.consumer(self._name)
-        self._consumer = consumer
-        self._claims.start()
-        consumer.start(
-            dict.fromkeys(self.subscriptions, self._options.prefetch_count), self._inbox.put
+        self._intake = Intake(
+            self._bus, self.subscriptions.values(), self._scheduler, consumer, self._report
         )
+        self._consumer = consumer
+        self._adjust(time.monotonic())
+        self._claims.start()
+        prefetch = {
+            queue: prefetch_of(subscription, self._options.prefetch_count)
+            for queue, subscription in self.subscriptions.items()
+        }
+        consumer.start(prefetch, self._inbox.put)
         self._report.state = "running"
         try:
             while not self._stop.is_set():
@@ -180,23 +202,21 @@ class Worker:
 
     def _abandon_waiting(self, seconds: float) -> bool:
         """Wait for the idempotency store; True when there is no more time to."""
+        self._report.beat = time.time()
         return self._stop.wait(seconds)
 
     # -- the loop -----------------------------------------------------------------------------
 
     def _cycle(self) -> None:
-        self._receive()
+        self._take_in(0.0 if self._busy or self._finished else self._idle_seconds())
         self._conclude()
-        limit = self._claim_limit() - len(self._running)
-        if limit > 0 and self._waiting:
-            self._begin([self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))])
+        now = time.monotonic()
+        self._adjust(now)
+        self._busy = self._begin_next(now)
 
-    def _receive(self) -> None:
-        """Take in what has come; waits only with nothing to do."""
-        idle = not self._finished and (
-            not self._waiting or len(self._running) >= self._claim_limit()
-        )
-        self._take_in(TICK_SECONDS if idle else 0.0)
+    def _idle_seconds(self) -> float:
+        """How long there is nothing to do unless something comes."""
+        return min(TICK_SECONDS, self._scheduler.wait_seconds(time.monotonic()))
 
     def _take_in(self, timeout: float) -> None:
         """Take in all that has come, deliveries and finished jobs; `timeout` is for the first."""
@@ -206,37 +226,83 @@ class Worker:
                 if isinstance(item, Job):
                     self._done(item)
                 elif item is not None:
-                    self._waiting.extend(item)
+                    self._scheduler.add(item, time.monotonic())
                 item = self._inbox.get_nowait()
         except Empty:
             return
 
-    def _claim_limit(self) -> int:
-        """Jobs to have claimed at a time: as many as run, and a little ahead of them."""
-        ahead = int(CLAIM_AHEAD_SECONDS / max(self._mean_seconds, 1e-6))
-        return self._concurrency * max(1, min(BATCH_LIMIT, ahead)) + self._coroutines
+    def _adjust(self, now: float) -> None:
+        """Follow pauses and breakers, and give back what waits because of them."""
+        deliveries, jobs = self._intake.adjust(self._paused, now)
+        if deliveries:
+            self._requeue(deliveries)
+        if jobs:
+            self._return(jobs)
 
-    def _begin(self, deliveries: Sequence[Delivery]) -> None:
-        """Decode, validate and claim a batch, and hand its jobs to the pool."""
-        works = open_works(deliveries, self.subscriptions, self._bus.settings.max_message_bytes)
-        jobs = [job for work in works for job in work.jobs if job.outcome is None]
-        claimable = [job for job in jobs if not job.handler.transactional]
-        runnable = set(self._claims.claim(claimable))
-        crash_point("worker.claimed")
-        runnable.update(job for job in jobs if job.handler.transactional)
-        self._claims.conclude([job for job in claimable if job not in runnable])
+    def _begin_next(self, now: float) -> bool:
+        """Begin what the scheduler says; whether that was something."""
+        self._plain.ahead = self._claims_ahead()
+        scheduler = self._scheduler
+        jobs = scheduler.next_jobs(now)
+        deliveries = scheduler.next_deliveries(now)
+        probes = self._intake.probes()
+        if deliveries or probes:
+            jobs += self._open(deliveries, probes, now)
+        if jobs:
+            self._begin(jobs, now)
+        suspect = scheduler.next_suspect(now)
+        if suspect is not None:
+            self._begin([suspect], now, alone=True)
+        return bool(jobs or deliveries or probes or suspect)
+
+    def _claims_ahead(self) -> int:
+        """How many times as many jobs to have claimed as run: a little work ahead of them."""
+        ahead = int(CLAIM_AHEAD_SECONDS / max(self._mean_seconds, 1e-6))
+        return max(1, min(BATCH_LIMIT, ahead))
+
+    def _open(
+        self, deliveries: Sequence[Delivery], probes: Sequence[Delivery], now: float
+    ) -> list[Job]:
+        """Decode and validate messages; returns the jobs of theirs that may begin."""
+        limit = self._bus.settings.max_message_bytes
+        works = open_works([*deliveries, *probes], self.subscriptions, limit)
+        for work in works[len(deliveries) :]:
+            self._intake.mark(work.jobs)
+        jobs = [job for work in works for job in work.jobs]
+        admitted = self._scheduler.admit([job for job in jobs if job.outcome is None], now)
         for work in works:
-            for job in work.jobs:
-                job.concluded = job not in runnable
-                if job.concluded:
-                    self._count(job)
             if work.parked is not None:
-                self._report.queues[work.delivery.queue].parked += 1
-        self._settle([work for work in works if work.finished])
-        self._running.update(runnable)
+                self._tally.parked(work)
+        self._settle([work for work in works if not work.jobs])
+        self._end([job for job in jobs if job.outcome is not None])
+        return admitted
+
+    def _begin(self, jobs: Sequence[Job], now: float, *, alone: bool = False) -> None:
+        """Claim jobs, and hand those that are ours to the pools."""
+        counted = [job for job in jobs if job.starts_are_counted]
+        runnable = self._claims.claim(counted, alone=alone)
+        crash_point("worker.claimed")
+        if len(runnable) == len(counted):
+            refused: set[Job] = set()
+        else:
+            refused = set(counted).difference(runnable)
+            self._refuse(refused, now)
         for job in jobs:
-            if job in runnable:
+            if job not in refused:
+                self._running.add(job)
                 self._pools.submit(job)
+
+    def _refuse(self, jobs: Iterable[Job], now: float) -> None:
+        """Put aside what may run only alone; the others have their outcome."""
+        ended = []
+        for job in jobs:
+            if job.outcome is None:
+                self._scheduler.suspect(job, now)
+            else:
+                self._scheduler.leave(job, begun=False)
+                ended.append(job)
+        self._claims.conclude(ended)
+        self._end(ended)
 
     def _done(self, job: Job) -> None:
         """Note a job that has ended; one that was not begun is returned."""
@@ -252,37 +318,39 @@ class Worker:
             return
         jobs, self._finished = self._finished, []
         self._running.difference_update(jobs)
+        for job in jobs:
+            self._scheduler.leave(job, begun=bool(job.seconds))
         self._claims.conclude(jobs)
         crash_point("worker.remembered")
+        self._end(jobs)
+
+    def _return(self, jobs: Sequence[Job]) -> None:
+        """End jobs that were not begun: their messages go back."""
+        for job in jobs:
+            job.outcome = Return()
+        self._end(jobs)
+
+    def _end(self, jobs: Sequence[Job]) -> None:
+        """Count jobs whose outcome is remembered; settle the messages that are finished with it."""
+        if not jobs:
+            return
+        now = time.monotonic()
         for job in jobs:
             job.concluded = True
-            self._count(job)
+            self._tally.concluded(job)
+            self._intake.note(job, now)
         works = dict.fromkeys(job.work for job in jobs)
         self._settle([work for work in works if work.finished])
-
-    def _count(self, job: Job) -> None:
-        """Note a concluded job in the report."""
-        counts = self._report.queues[job.work.delivery.queue].handlers[job.handler.name]
-        outcome = job.outcome
-        if job.seconds:
-            counts.add_duration(job.seconds)
-        if isinstance(outcome, Ack):
-            if job.seconds:
-                counts.succeeded += 1
-            else:
-                counts.duplicates += 1
-        elif isinstance(outcome, RetryAfter):
-            counts.retried += outcome.counted
-        elif isinstance(outcome, DeadLetter):
-            counts.dead_lettered += 1
-        else:
-            counts.returned += 1
 
     def _settle(self, works: Sequence[Work]) -> None:
         if works:
             assert self._consumer is not None
             self._consumer.settle([settlement_of(work) for work in works])
             crash_point("worker.settled")
+
+    def _requeue(self, deliveries: Iterable[Delivery]) -> None:
+        assert self._consumer is not None
+        self._consumer.settle([Settlement(delivery, requeue=True) for delivery in deliveries])
 
     # -- stopping -----------------------------------------------------------------------------
 
@@ -292,7 +360,7 @@ class Worker:
             self._done(job)
         consumer.cancel()
         self._take_in(0)
-        self._give_back_waiting(consumer)
+        self._give_back_waiting()
         deadline = time.monotonic() + self._shutdown_seconds
         while self._running and not self._stop_now.is_set():
             remaining = deadline - time.monotonic()
@@ -302,15 +370,17 @@ class Worker:
             self._conclude()
         self._take_in(0)
         self._conclude()
-        self._give_back_waiting(consumer)
-        self._give_back_running(consumer)
+        self._give_back_waiting()
+        self._give_back_running()
 
-    def _give_back_waiting(self, consumer: Consumer) -> None:
+    def _give_back_waiting(self) -> None:
         """At once: another worker may have them while our handlers still run."""
-        consumer.settle([Settlement(delivery, requeue=True) for delivery in self._waiting])
-        self._waiting.clear()
+        for queue in self.subscriptions:
+            deliveries, jobs = self._scheduler.take_back(queue)
+            self._requeue(deliveries)
+            self._return(jobs)
 
-    def _give_back_running(self, consumer: Consumer) -> None:
+    def _give_back_running(self) -> None:
         if not self._running:
             return
         log.warning(
@@ -318,7 +388,5 @@ class Worker:
             len(self._running),
         )
         self.drained = False
-        # Not released: a handler thread may still run to its end while the process exits.
         self._claims.abandon(list(self._running))
-        works = dict.fromkeys(job.work for job in self._running)
-        consumer.settle([Settlement(work.delivery, requeue=True) for work in works])
+        self._requeue(work.delivery for work in dict.fromkeys(job.work for job in self._running))

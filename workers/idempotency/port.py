@@ -4,8 +4,13 @@ Two stores keep it, `redis` and `sql`, both held to one contract suite and to th
 `transitions`. The transactional inbox is not one of them: it lives in the handler's own database
 transaction (`inbox`).
 
-A claim answers *mine*, *done* or *busy*; only *done* may be acknowledged without running. A store
-that does not answer raises `IdempotencyStoreUnavailable`, which never means "duplicate".
+A claim answers *mine*, *done*, *busy* or *suspect*; only *done* may be acknowledged without
+running. A store that does not answer raises `IdempotencyStoreUnavailable`, which never means
+"duplicate".
+
+A claim is also a *start* of the handler, and starts are counted: one that ended without an outcome
+may have killed its worker. A start that did not happen is given back (`unclaim`), so that no event
+is blamed for it.
 """
 
 from __future__ import annotations
@@ -25,6 +30,9 @@ class Verdict(enum.Enum):
     DONE = "done"
     #: Another worker is running it, or died less than a lease ago.
     BUSY = "busy"
+    #: An earlier start ended without an outcome: it may kill whoever runs it. It is not claimed;
+    #: whoever can run it with nothing else beside it claims it `alone`.
+    SUSPECT = "suspect"
     #: Another event with the same id but other data has been handled: not a duplicate.
     MISMATCH = "mismatch"
 
@@ -54,8 +62,8 @@ class Claim:
     """A verdict, and how many starts of this handler for this event ended without an outcome.
 
     `starts` counts this one too when the verdict is *mine*: 1 the first time, 2 after a worker
-    died while it held the claim. A failure that was settled (`IdempotencyStore.release`) is an
-    outcome and starts the count anew.
+    died while it held the claim. When it is *suspect* it counts those that were lost. A failure
+    that was settled (`IdempotencyStore.release`) is an outcome and starts the count anew.
     """
 
     verdict: Verdict
@@ -65,11 +73,18 @@ class Claim:
 class IdempotencyStore(Protocol):
     """Remembers what was handled. Each call is one round trip, however many keys it carries."""
 
-    def claim(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[Claim]:
+    def claim(
+        self, keys: Sequence[Key], token: str, lease_ms: int, *, alone: bool = False
+    ) -> list[Claim]:
         """Claim each of `keys` for `token` for `lease_ms` milliseconds; answers in order.
 
         A key that `token` already holds is *mine* again (a repeated request whose first answer
         was lost), without counting another start.
+
+        Parameters
+        ----------
+        alone:
+            The caller runs nothing beside it, so that it may have what is *suspect* otherwise.
         """
 
     def remember(self, keys: Sequence[Key], token: str, ttl_ms: int) -> list[bool]:
@@ -81,6 +96,17 @@ class IdempotencyStore(Protocol):
 
     def release(self, keys: Sequence[Key], token: str) -> None:
         """Give up claims of `token` after a settled failure, so that a retry can claim at once."""
+
+    def unclaim(self, keys: Sequence[Key], token: str, lease_ms: int = 0) -> None:
+        """Give claims of `token` back with their starts, as if they had not been made.
+
+        Earlier starts stay counted, unlike with `release`.
+
+        Parameters
+        ----------
+        lease_ms:
+            How long nobody else may claim them yet, because the handler may still be running.
+        """
 
     def renew(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[bool]:
         """Extend the claims of `token`; False where it no longer holds one."""

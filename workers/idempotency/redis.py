@@ -4,8 +4,8 @@ One script call a batch and command, so a batch of 200 costs one round trip. The
 `transitions` in Lua; they read the server's clock, because the clocks of the workers differ.
 
 A key is ``eventbus:<service>:<handler>:<event id>``. Its value is ``D<fingerprint>`` when the event
-is done and ``H<token> <fingerprint> <starts> <lease until, epoch ms>`` while it is claimed; Redis
-lets the key expire when it has been remembered long enough.
+is done and ``H<token> <fingerprint> <starts> <lease until, epoch ms>`` while it is claimed, or
+while its starts are remembered; Redis lets the key expire when it has been kept long enough.
 
 Redis has to keep what it was told: ``maxmemory-policy noeviction``, and persistence as far as a
 restart must not forget. A failover to a replica can forget the last claims.
@@ -30,7 +30,7 @@ from eventbus.settings import mask
 
 from .names import bounded, handler_name
 from .port import Claim, Key, Verdict
-from .transitions import KEEP_LAPSED_MS, with_repeats
+from .transitions import KEEP_LAPSED_MS, NOBODY, with_repeats
 
 #: Longer ids are kept as their digest.
 _MAX_EVENT_ID = 200
@@ -42,7 +42,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 # A comma separates the answers: one string is read much faster than a list of replies.
 _CLAIM = f"""{_NOW}
-local token, lease = ARGV[1], tonumber(ARGV[2])
+local token, lease, alone = ARGV[1], tonumber(ARGV[2]), ARGV[4] == '1'
 local mine = 'H' .. token .. ' '
 local until_ms, keep = string.format(' %.0f', now + lease), lease + {KEEP_LAPSED_MS}
 local function hold(key, fingerprint, starts)
@@ -64,6 +64,8 @@ for i, key in ipairs(KEYS) do
       string.match(value, '^H(%S+) (%S+) (%d+) (%d+)$')
     if holder == token and data == fingerprint then
       answer = hold(key, fingerprint, starts)
+    elseif tonumber(lease_until) <= now and starts ~= '0' and not alone then
+      answer = 'S' .. starts
     elseif tonumber(lease_until) <= now then
       answer = hold(key, fingerprint, starts + 1)
     else
@@ -104,6 +106,23 @@ end
 return ''
 """
 
+_UNCLAIM = f"""{_NOW}
+local mine, lease = 'H' .. ARGV[1] .. ' ', tonumber(ARGV[2])
+local until_ms, keep = string.format(' %.0f', now + lease), lease + {KEEP_LAPSED_MS}
+for _, key in ipairs(KEYS) do
+  local value = redis.call('GET', key)
+  if value and string.sub(value, 1, #mine) == mine then
+    local data, starts = string.match(value, '^H%S+ (%S+) (%d+) %d+$')
+    if starts == '1' and lease == 0 then
+      redis.call('DEL', key)
+    else
+      redis.call('SET', key, 'H{NOBODY} ' .. data .. ' ' .. starts - 1 .. until_ms, 'PX', keep)
+    end
+  end
+end
+return ''
+"""
+
 _RENEW = f"""{_NOW}
 local mine, lease = 'H' .. ARGV[1] .. ' ', tonumber(ARGV[2])
 local until_ms, keep = string.format(' %.0f', now + lease), lease + {KEEP_LAPSED_MS}
@@ -139,6 +158,7 @@ class _Script:
 _claim = _Script(_CLAIM)
 _remember = _Script(_REMEMBER)
 _release = _Script(_RELEASE)
+_unclaim = _Script(_UNCLAIM)
 _renew = _Script(_RENEW)
 
 
@@ -169,13 +189,17 @@ class RedisStore:
         self._execute: Callable[..., Any] = self._client.execute_command
         self._prefixes: dict[str, str] = {}
 
-    def claim(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[Claim]:
+    def claim(
+        self, keys: Sequence[Key], token: str, lease_ms: int, *, alone: bool = False
+    ) -> list[Claim]:
         """See `IdempotencyStore.claim`."""
         distinct = list(dict.fromkeys(keys))
         if not distinct:
             return []
-        reply = self._run(_claim, distinct, _word(token), lease_ms, _fingerprints(distinct))
-        answers = [_ANSWERS.get(word) or _mine(word) for word in reply.split(b",")]
+        reply = self._run(
+            _claim, distinct, _word(token), lease_ms, _fingerprints(distinct), int(alone)
+        )
+        answers = [_ANSWERS.get(word) or _started(word) for word in reply.split(b",")]
         return with_repeats(keys, answers)
 
     def remember(self, keys: Sequence[Key], token: str, ttl_ms: int) -> list[bool]:
@@ -186,6 +210,10 @@ class RedisStore:
     def release(self, keys: Sequence[Key], token: str) -> None:
         """See `IdempotencyStore.release`."""
         self._run(_release, keys, _word(token))
+
+    def unclaim(self, keys: Sequence[Key], token: str, lease_ms: int = 0) -> None:
+        """See `IdempotencyStore.unclaim`."""
+        self._run(_unclaim, keys, _word(token), lease_ms)
 
     def renew(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[bool]:
         """See `IdempotencyStore.renew`."""
@@ -303,8 +331,9 @@ def _client(url: str, timeout_seconds: float) -> redis.Redis:
     return client
 
 
-def _mine(word: bytes) -> Claim:
-    return Claim(Verdict.MINE, int(word[1:]))
+def _started(word: bytes) -> Claim:
+    verdict = Verdict.MINE if word[:1] == b"M" else Verdict.SUSPECT
+    return Claim(verdict, int(word[1:]))
 
 
 def _fingerprints(keys: Sequence[Key]) -> str:

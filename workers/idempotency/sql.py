@@ -48,14 +48,21 @@ class SqlStore:
         self._service = service
         self._statements = statements_for(engine.dialect.name)
 
-    def claim(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[Claim]:
+    def claim(
+        self, keys: Sequence[Key], token: str, lease_ms: int, *, alone: bool = False
+    ) -> list[Claim]:
         """See `IdempotencyStore.claim`."""
         token = bounded(token, 40)
 
         def step(record: Record | None, key: Key, now: int) -> tuple[Record, Claim]:
             fingerprint = bounded(key.fingerprint, 32)
             return transitions.claim(
-                record, token=token, fingerprint=fingerprint, lease_ms=lease_ms, now_ms=now
+                record,
+                token=token,
+                fingerprint=fingerprint,
+                lease_ms=lease_ms,
+                now_ms=now,
+                alone=alone,
             )
 
         distinct = list(dict.fromkeys(keys))
@@ -80,6 +87,16 @@ class SqlStore:
 
         def step(record: Record | None, key: Key, now: int) -> tuple[Record | None, None]:
             return transitions.release(record, token=token, now_ms=now), None
+
+        self._apply(keys, step)
+
+    def unclaim(self, keys: Sequence[Key], token: str, lease_ms: int = 0) -> None:
+        """See `IdempotencyStore.unclaim`."""
+        token = bounded(token, 40)
+
+        def step(record: Record | None, key: Key, now: int) -> tuple[Record | None, None]:
+            after = transitions.unclaim(record, token=token, lease_ms=lease_ms, now_ms=now)
+            return after, None
 
         self._apply(keys, step)
 

@@ -19,6 +19,9 @@ from .port import Claim, Key, Verdict
 #: it must be recognised when it is delivered again.
 KEEP_LAPSED_MS = 24 * 3600 * 1000
 
+#: The token of a record that nobody holds; its starts are remembered.
+NOBODY = "-"
+
 
 class State(enum.Enum):
     """What a store knows about a key."""
@@ -38,7 +41,8 @@ class Record:
     fingerprint:
         Digest of the data that the claim, or the effect, was for.
     starts:
-        Runs since the last outcome, the present one included.
+        Runs since the last outcome, the present one included; 0 where the only one was given back
+        and may still be running.
     lease_until_ms:
         From then on, another token may take the claim over.
     expires_at_ms:
@@ -54,9 +58,19 @@ class Record:
 
 
 def claim(
-    record: Record | None, *, token: str, fingerprint: str, lease_ms: int, now_ms: int
+    record: Record | None,
+    *,
+    token: str,
+    fingerprint: str,
+    lease_ms: int,
+    now_ms: int,
+    alone: bool = False,
 ) -> tuple[Record, Claim]:
-    """Claim a key: mine when it is free, its lease has run out, or `token` holds it already."""
+    """Claim a key: mine when it is free, or `token` holds it already.
+
+    One whose lease has run out with a start that had no outcome is given only to who runs it
+    `alone`: beside others, it would raise their counts as well when it kills its worker again.
+    """
     record = _unexpired(record, now_ms)
     if record is None:
         return _held(token, fingerprint, 1, lease_ms, now_ms)
@@ -67,6 +81,8 @@ def claim(
     if record.token == token and record.fingerprint == fingerprint:
         # The first answer to this request was lost: the same start, not another one.
         return _held(token, fingerprint, record.starts, lease_ms, now_ms)
+    if lapsed and record.starts and not alone:
+        return record, Claim(Verdict.SUSPECT, record.starts)
     if lapsed:
         # Counted on even when the data is another: the count protects workers from what kills them.
         return _held(token, fingerprint, record.starts + 1, lease_ms, now_ms)
@@ -98,6 +114,24 @@ def release(record: Record | None, *, token: str, now_ms: int) -> Record | None:
     if record is not None and _holds(record, token):
         return None
     return record
+
+
+def unclaim(record: Record | None, *, token: str, lease_ms: int, now_ms: int) -> Record | None:
+    """Take a start of `token` back; nobody may claim the key for `lease_ms` milliseconds."""
+    record = _unexpired(record, now_ms)
+    if record is None or not _holds(record, token):
+        return record
+    starts = record.starts - 1
+    if not starts and not lease_ms:
+        return None
+    until = now_ms + lease_ms
+    return replace(
+        record,
+        token=NOBODY,
+        starts=starts,
+        lease_until_ms=until,
+        expires_at_ms=until + KEEP_LAPSED_MS,
+    )
 
 
 def renew(

@@ -67,11 +67,13 @@ class _ModelStore:
     def __init__(self, model: Model) -> None:
         self._model = model
 
-    def claim(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[Claim]:
+    def claim(
+        self, keys: Sequence[Key], token: str, lease_ms: int, *, alone: bool = False
+    ) -> list[Claim]:
         distinct = list(dict.fromkeys(keys))
+        given: dict[str, Any] = {"token": token, "lease_ms": lease_ms, "alone": alone}
         answers = [
-            self._step("claim", key, token=token, fingerprint=key.fingerprint, lease_ms=lease_ms)
-            for key in distinct
+            self._step("claim", key, fingerprint=key.fingerprint, **given) for key in distinct
         ]
         return transitions.with_repeats(keys, answers)
 
@@ -85,6 +87,13 @@ class _ModelStore:
         for key in keys:
             old = self._model.records.get((key.handler, key.event_id))
             self._put(key, transitions.release(old, token=token, now_ms=self._model.now))
+
+    def unclaim(self, keys: Sequence[Key], token: str, lease_ms: int = 0) -> None:
+        now = self._model.now
+        for key in keys:
+            old = self._model.records.get((key.handler, key.event_id))
+            new = transitions.unclaim(old, token=token, lease_ms=lease_ms, now_ms=now)
+            self._put(key, new)
 
     def renew(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[bool]:
         return [self._step("renew", key, token=token, lease_ms=lease_ms) for key in keys]

@@ -79,9 +79,62 @@ def test_the_same_token_is_answered_mine_again_without_another_start(
 def test_starts_without_an_outcome_are_counted_beyond_the_lease(under_test: StoreUnderTest) -> None:
     store = under_test.store
     for starts, token in enumerate("abcdefghijklm", start=1):
-        assert store.claim([KEY], token, LEASE) == [Claim(Verdict.MINE, starts)]
-        assert store.claim([KEY], "z", LEASE) == [BUSY]
+        assert store.claim([KEY], token, LEASE, alone=True) == [Claim(Verdict.MINE, starts)]
+        assert store.claim([KEY], "z", LEASE, alone=True) == [BUSY]
         under_test.pass_time(LEASE + 10 * 60 * MINUTE)
+
+
+def test_a_key_whose_start_was_lost_is_given_only_to_who_runs_it_alone(
+    under_test: StoreUnderTest,
+) -> None:
+    store = under_test.store
+    store.claim(KEYS[:1], "dead", LEASE)
+    under_test.pass_time(LEASE + MINUTE)
+    for _ in range(3):
+        assert store.claim(KEYS[:2], "a", LEASE) == [Claim(Verdict.SUSPECT, 1), MINE]
+    assert store.renew(KEYS[:1], "a", LEASE) == [False]
+    assert store.claim(KEYS, "b", LEASE, alone=True) == [Claim(Verdict.MINE, 2), BUSY, MINE]
+    assert store.claim(KEYS[:1], "a", LEASE, alone=True) == [BUSY]
+
+
+def test_an_unclaimed_key_is_free_and_its_start_does_not_count(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    store.claim(KEYS, "a", LEASE)
+    store.unclaim(KEYS[:2], "a")
+    store.unclaim(KEYS[:2], "a")
+    assert store.claim(KEYS, "b", LEASE) == [MINE, MINE, BUSY]
+    assert store.renew(KEYS, "a", LEASE) == [False, False, True]
+
+
+def test_unclaiming_keeps_the_starts_before(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    for token in ("dead", "dead as well"):
+        store.claim([KEY], token, LEASE, alone=True)
+        under_test.pass_time(LEASE + MINUTE)
+    assert store.claim([KEY], "a", LEASE, alone=True) == [Claim(Verdict.MINE, 3)]
+    store.unclaim([KEY], "a")
+    assert store.claim([KEY], "a", LEASE) == [Claim(Verdict.SUSPECT, 2)]
+    assert store.claim([KEY], "a", LEASE, alone=True) == [Claim(Verdict.MINE, 3)]
+
+
+def test_a_start_can_be_taken_back_before_its_lease_ends(under_test: StoreUnderTest) -> None:
+    """Its handler may still be running, in a process that is about to end."""
+    store = under_test.store
+    store.claim([KEY], "a", LEASE)
+    store.unclaim([KEY], "a", LEASE)
+    under_test.pass_time(4 * MINUTE)
+    assert store.claim([KEY], "b", LEASE) == [BUSY]
+    under_test.pass_time(2 * MINUTE)
+    assert store.claim([KEY], "b", LEASE) == [MINE]
+
+
+def test_only_the_holder_can_unclaim_and_only_what_is_not_done(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    store.claim(KEYS, "a", LEASE)
+    store.remember(KEYS[1:2], "a", DAY)
+    store.unclaim(KEYS, "b")
+    store.unclaim(KEYS[1:2], "a")
+    assert store.claim(KEYS, "b", LEASE) == [BUSY, DONE, BUSY]
 
 
 def test_the_count_of_starts_is_forgotten_after_a_while(under_test: StoreUnderTest) -> None:
@@ -95,7 +148,7 @@ def test_a_released_key_can_be_claimed_at_once_and_counts_anew(under_test: Store
     store = under_test.store
     store.claim(KEYS, "a", LEASE)
     under_test.pass_time(LEASE + MINUTE)
-    assert store.claim(KEYS, "b", LEASE) == [Claim(Verdict.MINE, 2)] * 3
+    assert store.claim(KEYS, "b", LEASE, alone=True) == [Claim(Verdict.MINE, 2)] * 3
     store.release(KEYS[:2], "b")
     assert store.claim(KEYS, "c", LEASE) == [MINE, MINE, BUSY]
 
@@ -106,7 +159,7 @@ def test_a_renewed_claim_outlives_its_first_lease(under_test: StoreUnderTest) ->
     under_test.pass_time(4 * MINUTE)
     assert store.renew(KEYS[:2], "a", LEASE) == [True, True]
     under_test.pass_time(4 * MINUTE)
-    assert store.claim(KEYS, "b", LEASE) == [BUSY, BUSY, Claim(Verdict.MINE, 2)]
+    assert store.claim(KEYS, "b", LEASE, alone=True) == [BUSY, BUSY, Claim(Verdict.MINE, 2)]
     assert store.renew(KEYS, "a", LEASE) == [True, True, False]
 
 
@@ -114,10 +167,10 @@ def test_renewing_keeps_the_count_of_starts(under_test: StoreUnderTest) -> None:
     store = under_test.store
     store.claim([KEY], "a", LEASE)
     under_test.pass_time(LEASE + MINUTE)
-    store.claim([KEY], "b", LEASE)
+    store.claim([KEY], "b", LEASE, alone=True)
     store.renew([KEY], "b", LEASE)
     under_test.pass_time(LEASE + MINUTE)
-    assert store.claim([KEY], "c", LEASE) == [Claim(Verdict.MINE, 3)]
+    assert store.claim([KEY], "c", LEASE, alone=True) == [Claim(Verdict.MINE, 3)]
 
 
 def test_a_late_worker_cannot_settle_what_another_has_taken_over(
@@ -126,7 +179,7 @@ def test_a_late_worker_cannot_settle_what_another_has_taken_over(
     store = under_test.store
     store.claim([KEY], "late", LEASE)
     under_test.pass_time(LEASE + MINUTE)
-    store.claim([KEY], "new", LEASE)
+    store.claim([KEY], "new", LEASE, alone=True)
     assert store.remember([KEY], "late", DAY) == [False]
     assert store.renew([KEY], "late", LEASE) == [False]
     store.release([KEY], "late")
@@ -207,6 +260,7 @@ def test_a_batch_may_be_empty_or_large(under_test: StoreUnderTest) -> None:
     assert store.remember([], "a", DAY) == []
     assert store.renew([], "a", LEASE) == []
     store.release([], "a")
+    store.unclaim([], "a")
     keys = [Key("charge", str(number), "f") for number in range(5000)]
     assert store.claim(keys, "a", LEASE) == [MINE] * 5000
     assert store.renew(keys, "a", LEASE) == [True] * 5000
@@ -246,7 +300,7 @@ def test_a_database_is_purged_in_batches_of_what_has_expired(database_url: str) 
     under_test.close()
 
 
-@pytest.mark.parametrize("command", ["claim", "remember", "renew", "release"])
+@pytest.mark.parametrize("command", ["claim", "remember", "renew", "release", "unclaim"])
 def test_a_batch_is_one_call_to_redis(redis_url: str, command: str) -> None:
     under_test = InRedis(redis_url)
     arguments = {"claim": ["a", LEASE], "remember": ["a", DAY], "renew": ["a", LEASE]}

@@ -43,9 +43,9 @@ class SameAnswers(RuleBasedStateMachine):
         for under_test in self.stores:
             under_test.clear()
 
-    @rule(keys=_keys, token=_tokens, lease_ms=_spans)
-    def claim(self, keys: list[Key], token: str, lease_ms: int) -> None:
-        self._compare(lambda store: store.claim(keys, token, lease_ms))
+    @rule(keys=_keys, token=_tokens, lease_ms=_spans, alone=st.booleans())
+    def claim(self, keys: list[Key], token: str, lease_ms: int, alone: bool) -> None:
+        self._compare(lambda store: store.claim(keys, token, lease_ms, alone=alone))
 
     @rule(keys=_keys, token=_tokens, ttl_ms=_spans)
     def remember(self, keys: list[Key], token: str, ttl_ms: int) -> None:
@@ -54,6 +54,10 @@ class SameAnswers(RuleBasedStateMachine):
     @rule(keys=_keys, token=_tokens)
     def release(self, keys: list[Key], token: str) -> None:
         self._compare(lambda store: store.release(keys, token))
+
+    @rule(keys=_keys, token=_tokens, lease_ms=st.just(0) | _spans)
+    def unclaim(self, keys: list[Key], token: str, lease_ms: int) -> None:
+        self._compare(lambda store: store.unclaim(keys, token, lease_ms))
 
     @rule(keys=_keys, token=_tokens, lease_ms=_spans)
     def renew(self, keys: list[Key], token: str, lease_ms: int) -> None:

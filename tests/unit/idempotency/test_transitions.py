@@ -10,12 +10,19 @@ from hypothesis import strategies as st
 
 from eventbus.workers.idempotency import transitions
 from eventbus.workers.idempotency.port import Claim, Key, Verdict
-from eventbus.workers.idempotency.transitions import KEEP_LAPSED_MS, Record, State, with_repeats
+from eventbus.workers.idempotency.transitions import (
+    KEEP_LAPSED_MS,
+    NOBODY,
+    Record,
+    State,
+    with_repeats,
+)
 
 NOW = 1_000_000
 HELD = Record(State.HELD, "me", "f", 2, NOW + 10, NOW + 10 + KEEP_LAPSED_MS)
 LAPSED = replace(HELD, lease_until_ms=NOW, expires_at_ms=NOW + KEEP_LAPSED_MS)
 DONE = Record(State.DONE, "me", "f", 0, 0, NOW + 1)
+GIVEN_BACK = replace(LAPSED, token=NOBODY, starts=0)
 GONE_HELD = replace(HELD, lease_until_ms=NOW - KEEP_LAPSED_MS, expires_at_ms=NOW)
 GONE_DONE = replace(DONE, expires_at_ms=NOW)
 
@@ -27,9 +34,10 @@ CLAIMS = [
     pytest.param(HELD, "other", "f", Claim(Verdict.BUSY), id="held by another"),
     pytest.param(HELD, "other", "g", Claim(Verdict.MISMATCH), id="held, other data"),
     pytest.param(HELD, "me", "g", Claim(Verdict.MISMATCH), id="held by me, other data"),
-    pytest.param(LAPSED, "other", "f", Claim(Verdict.MINE, 3), id="its holder died"),
-    pytest.param(LAPSED, "other", "g", Claim(Verdict.MINE, 3), id="its holder died, other data"),
-    pytest.param(LAPSED, "me", "g", Claim(Verdict.MINE, 3), id="died by my token, other data"),
+    pytest.param(LAPSED, "other", "f", Claim(Verdict.SUSPECT, 2), id="its holder died"),
+    pytest.param(LAPSED, "other", "g", Claim(Verdict.SUSPECT, 2), id="its holder died, other data"),
+    pytest.param(LAPSED, "me", "g", Claim(Verdict.SUSPECT, 2), id="died by my token, other data"),
+    pytest.param(GIVEN_BACK, "other", "f", Claim(Verdict.MINE, 1), id="its start was given back"),
     pytest.param(DONE, "other", "f", Claim(Verdict.DONE), id="done"),
     pytest.param(DONE, "me", "f", Claim(Verdict.DONE), id="done by me"),
     pytest.param(DONE, "other", "g", Claim(Verdict.MISMATCH), id="done, other data"),
@@ -51,6 +59,53 @@ def test_claim(record: Record | None, token: str, fingerprint: str, answer: Clai
         )
     else:
         assert after == record
+
+
+@pytest.mark.parametrize(
+    ("record", "token", "answer"),
+    [
+        pytest.param(LAPSED, "other", Claim(Verdict.MINE, 3), id="its holder died"),
+        pytest.param(LAPSED, "me", Claim(Verdict.MINE, 2), id="the same request again"),
+        pytest.param(HELD, "other", Claim(Verdict.BUSY), id="held by another"),
+        pytest.param(GIVEN_BACK, "other", Claim(Verdict.MINE, 1), id="its start was given back"),
+        pytest.param(None, "me", Claim(Verdict.MINE, 1), id="new"),
+    ],
+)
+def test_whoever_runs_it_alone_may_have_a_suspect(
+    record: Record | None, token: str, answer: Claim
+) -> None:
+    _, answered = transitions.claim(
+        record, token=token, fingerprint="f", lease_ms=30, now_ms=NOW, alone=True
+    )
+    assert answered == answer
+
+
+FREE = replace(HELD, token=NOBODY, starts=1, lease_until_ms=NOW, expires_at_ms=NOW + KEEP_LAPSED_MS)
+
+
+@pytest.mark.parametrize(
+    ("record", "token", "lease_ms", "after"),
+    [
+        pytest.param(HELD, "me", 0, FREE, id="held"),
+        pytest.param(LAPSED, "me", 0, FREE, id="lapsed"),
+        pytest.param(replace(HELD, starts=1), "me", 0, None, id="the first start"),
+        pytest.param(
+            replace(HELD, starts=1),
+            "me",
+            30,
+            replace(
+                FREE, starts=0, lease_until_ms=NOW + 30, expires_at_ms=NOW + 30 + KEEP_LAPSED_MS
+            ),
+            id="the first start, still running",
+        ),
+        pytest.param(HELD, "other", 0, HELD, id="held by another"),
+        pytest.param(DONE, "me", 0, DONE, id="done"),
+        pytest.param(None, "me", 30, None, id="absent"),
+        pytest.param(GONE_HELD, "me", 0, None, id="expired"),
+    ],
+)
+def test_unclaim(record: Record | None, token: str, lease_ms: int, after: Record | None) -> None:
+    assert transitions.unclaim(record, token=token, lease_ms=lease_ms, now_ms=NOW) == after
 
 
 REMEMBERS = [
@@ -110,7 +165,7 @@ def test_renew(record: Record | None, token: str, answer: bool) -> None:
 def test_a_settled_failure_starts_the_count_anew() -> None:
     record: Record | None = None
     record, _ = _claim(record, "first", NOW)
-    record, answer = _claim(record, "second", NOW + 30)
+    record, answer = _claim(record, "second", NOW + 30, alone=True)
     assert answer == Claim(Verdict.MINE, 2)
     record = transitions.release(record, token="second", now_ms=NOW + 31)
     record, answer = _claim(record, "third", NOW + 32)
@@ -122,19 +177,21 @@ _records = st.none() | st.builds(
     state=st.sampled_from(State),
     token=st.sampled_from("abc"),
     fingerprint=st.sampled_from("fg"),
-    starts=st.integers(1, 5),
+    starts=st.integers(0, 5),
     lease_until_ms=st.integers(NOW - 5, NOW + 5),
     expires_at_ms=st.integers(NOW - 5, NOW + 5),
 )
 
 
-@given(_records, st.sampled_from("fg"), st.integers(1, 10))
+@given(_records, st.sampled_from("fg"), st.integers(1, 10), st.booleans())
 def test_of_two_tokens_at_the_same_time_one_at_most_gets_it(
-    record: Record | None, fingerprint: str, lease_ms: int
+    record: Record | None, fingerprint: str, lease_ms: int, alone: bool
 ) -> None:
     verdicts = []
     for token in ("x", "y"):
-        record, answer = _claim(record, token, NOW, fingerprint=fingerprint, lease_ms=lease_ms)
+        record, answer = _claim(
+            record, token, NOW, fingerprint=fingerprint, lease_ms=lease_ms, alone=alone
+        )
         verdicts.append(answer.verdict)
     assert verdicts.count(Verdict.MINE) <= 1
 
@@ -152,16 +209,17 @@ def test_whoever_was_told_mine_can_remember_and_then_nobody_runs_it(record: Reco
             assert answer.verdict is Verdict.DONE
 
 
-@given(_records, st.sampled_from(["remember", "release", "renew"]))
+@given(_records, st.sampled_from(["remember", "release", "renew", "unclaim"]))
 def test_without_the_token_nothing_can_be_settled(record: Record | None, command: str) -> None:
-    record, _ = _claim(record, "holder", NOW)
+    record, _ = _claim(record, "holder", NOW, alone=True)
     arguments: dict[str, object] = {
         "remember": {"fingerprint": "f", "ttl_ms": 9},
         "release": {},
         "renew": {"lease_ms": 9},
+        "unclaim": {"lease_ms": 0},
     }[command]
     result = getattr(transitions, command)(record, token="late", now_ms=NOW, **arguments)
-    after = result if command == "release" else result[0]
+    after = result if command in ("release", "unclaim") else result[0]
     assert after == record
 
 
@@ -175,8 +233,14 @@ def test_a_key_twice_in_one_batch_is_mine_once() -> None:
 
 
 def _claim(
-    record: Record | None, token: str, now_ms: int, *, fingerprint: str = "f", lease_ms: int = 30
+    record: Record | None,
+    token: str,
+    now_ms: int,
+    *,
+    fingerprint: str = "f",
+    lease_ms: int = 30,
+    alone: bool = False,
 ) -> tuple[Record, Claim]:
     return transitions.claim(
-        record, token=token, fingerprint=fingerprint, lease_ms=lease_ms, now_ms=now_ms
+        record, token=token, fingerprint=fingerprint, lease_ms=lease_ms, now_ms=now_ms, alone=alone
     )

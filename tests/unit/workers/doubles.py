@@ -60,6 +60,9 @@ class FakeConsumer:
     def __init__(self) -> None:
         self.settlements: list[Settlement] = []
         self.on_deliveries: Callable[[list[Delivery]], None] | None = None
+        self.paused: set[str] = set()
+        #: ``pause shop.added``, ``resume shop.added``, in order.
+        self.switches: list[str] = []
         self.cancelled = threading.Event()
         self.closed = threading.Event()
 
@@ -81,6 +84,14 @@ class FakeConsumer:
 
     def cancel(self) -> None:
         self.cancelled.set()
+
+    def pause(self, queue: str) -> None:
+        self.paused.add(queue)
+        self.switches.append(f"pause {queue}")
+
+    def resume(self, queue: str) -> None:
+        self.paused.discard(queue)
+        self.switches.append(f"resume {queue}")
 
     def wait_consuming(self, timeout: float) -> bool:
         return self.on_deliveries is not None
@@ -117,7 +128,9 @@ class FakePublisher:
         self.answer: Callable[[Message], Confirmation] = lambda _message: Confirmation.ROUTED
         self.ready = True
 
-    def publish(self, messages: Sequence[Message]) -> Future[list[Confirmation]]:
+    def publish(
+        self, messages: Sequence[Message], queue: str | None = None
+    ) -> Future[list[Confirmation]]:
         future: Future[list[Confirmation]] = Future()
         self.batches.append(list(messages))
         future.set_result([self.answer(one) for one in messages])
@@ -157,12 +170,17 @@ class FakeStore:
         self.model = Model()
         self.away = False
         self.asked = 0
+        #: Event ids of each call of `claim`.
+        self.claimed: list[list[str]] = []
         self.renewed: Counter[str] = Counter()
         self.closed = False
 
-    def claim(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[Claim]:
+    def claim(
+        self, keys: Sequence[Key], token: str, lease_ms: int, *, alone: bool = False
+    ) -> list[Claim]:
         self._ask()
-        return self.model.store.claim(keys, token, lease_ms)
+        self.claimed.append([key.event_id for key in keys])
+        return self.model.store.claim(keys, token, lease_ms, alone=alone)
 
     def remember(self, keys: Sequence[Key], token: str, ttl_ms: int) -> list[bool]:
         self._ask()
@@ -171,6 +189,10 @@ class FakeStore:
     def release(self, keys: Sequence[Key], token: str) -> None:
         self._ask()
         self.model.store.release(keys, token)
+
+    def unclaim(self, keys: Sequence[Key], token: str, lease_ms: int = 0) -> None:
+        self._ask()
+        self.model.store.unclaim(keys, token, lease_ms)
 
     def renew(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[bool]:
         self._ask()

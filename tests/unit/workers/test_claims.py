@@ -14,7 +14,7 @@ from eventbus.envelope import Envelope
 from eventbus.errors import IdempotencyStoreUnavailable
 from eventbus.message import Message
 from eventbus.outcome import Ack, DeadLetter, RetryAfter, Return
-from eventbus.workers.claims import MAX_STARTS, Claims
+from eventbus.workers.claims import Claims
 from eventbus.workers.idempotency.port import Claim, Key, Verdict
 from eventbus.workers.work import Job, Work
 
@@ -45,7 +45,9 @@ class Store:
             self.away -= 1
             raise IdempotencyStoreUnavailable("redis is away")
 
-    def claim(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[Claim]:
+    def claim(
+        self, keys: Sequence[Key], token: str, lease_ms: int, *, alone: bool = False
+    ) -> list[Claim]:
         self._note("claim", keys)
         return [self.verdict] * len(keys)
 
@@ -111,7 +113,7 @@ def test_an_event_that_runs_here_does_not_run_here_a_second_time(store: Store) -
         (Claim(Verdict.DONE), Ack),
         (Claim(Verdict.BUSY), RetryAfter),
         (Claim(Verdict.MISMATCH), DeadLetter),
-        (Claim(Verdict.MINE, MAX_STARTS + 1), DeadLetter),
+        (Claim(Verdict.MINE, bus.settings.max_starts + 1), DeadLetter),
     ],
 )
 def test_what_is_not_to_run_has_its_outcome(store: Store, verdict: Claim, outcome: type) -> None:
