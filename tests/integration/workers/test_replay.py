@@ -161,22 +161,21 @@ def test_what_is_published_after_the_start_is_left_to_the_bindings(history: Hist
 def test_an_event_whose_transaction_is_late_is_not_missed(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replay_module, "SETTLED_AFTER_MS", 2_000)
+    monkeypatch.setattr(replay_module, "SETTLED_AFTER_MS", 5_000)
     history.declare("late")
     history.publish(ReplayedEvent(number=1))
     assert history.depths("shop.late") == [1]
     with database.reading(history.bus.engine) as connection:
         row = dict(connection.execute(sa.select(tables.event_log)).mappings().one())
 
-    def commit_late(*_: object) -> None:
-        if not added:
-            added.append(1)
-            late = {**row, "seq": 99, "event_id": "late", "published_at_ms": row["published_at_ms"]}
-            with database.writing(history.bus.engine) as connection:
-                connection.execute(tables.event_log.insert(), late)
+    def commit() -> None:
+        late = {**row, "seq": 99, "event_id": "late"}
+        with database.writing(history.bus.engine) as connection:
+            connection.execute(tables.event_log.insert(), late)
 
-    added: list[int] = []
-    operation = history.operation(observe=lambda record: commit_late() if record.done else None)
+    # The reader has found nothing more before it commits.
+    late_one = threading.Timer(0.5, commit)
+    operation = history.operation(observe=lambda record: record.done == 1 and late_one.start())
     assert history.replay(operation).record.done == 2
 
 
