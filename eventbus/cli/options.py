@@ -5,8 +5,10 @@ An option that is out of range is refused with the range, before anything starts
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -70,6 +72,57 @@ class Duration(_ParamType):
                 ctx,
             )
         return duration
+
+
+class Moment(_ParamType):
+    """A time: RFC 3339, in UTC where it names no zone, or how long ago, such as ``2h``.
+
+    The value is epoch milliseconds.
+    """
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        if isinstance(value, int):
+            return value
+        text = str(value).strip()
+        if text[-1:].isalpha():
+            with contextlib.suppress(ValueError, OverflowError):
+                return int((time.time() - parse_duration(text).total_seconds()) * 1000)
+        try:
+            # Python 3.10 reads no "Z".
+            found = datetime.fromisoformat(text[:-1] + "+00:00" if text[-1:] in "Zz" else text)
+            if found.tzinfo is None:
+                found = found.replace(tzinfo=timezone.utc)
+            return int(found.timestamp() * 1000)
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{text!r:.100} cannot be used; give a time such as '2026-11-24T09:30:00Z' or "
+                f"'2026-11-24', or how long ago it was, such as '90m', '2h' or '7d'",
+                param,
+                ctx,
+            )
+
+
+class Rate(_ParamType):
+    """Messages per second, more than zero: ``500``, ``500/s`` or ``30/m``."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        number, _, unit = str(value).partition("/")
+        try:
+            rate = float(number) / {"": 1, "s": 1, "m": 60, "h": 3600}[unit.strip()]
+        except (ValueError, KeyError):
+            rate = 0.0
+        if not 0.001 <= rate <= 1_000_000:
+            self.fail(
+                f"{str(value)!r:.100} cannot be used; give messages per second, more than zero, "
+                f"such as '500' or '500/s', or '30/m'",
+                param,
+                ctx,
+            )
+        return rate
 
 
 class Pool(_ParamType):

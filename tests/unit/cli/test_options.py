@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from eventbus.cli.options import Duration, Name, Number, Pool, split_list, worker_options
+from eventbus.cli.options import (
+    Duration,
+    Moment,
+    Name,
+    Number,
+    Pool,
+    Rate,
+    split_list,
+    worker_options,
+)
 from eventbus.cli.root import root
 
 
@@ -105,3 +115,41 @@ def test_a_bad_value_from_the_environment_is_refused_like_an_option() -> None:
 def test_split_list_keeps_the_order() -> None:
     context = click.Context(fake_worker)
     assert split_list(context, fake_worker.params[0], ["b,a", " c "]) == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [
+        ("1970-01-01T00:00:01Z", 1_000),
+        ("1970-01-01T00:00:01z", 1_000),
+        ("1970-01-02", 86_400_000),
+        ("1970-01-01 00:00:01.5", 1_500),
+        ("1970-01-01T02:00:00+02:00", 0),
+    ],
+)
+def test_a_moment_is_a_time_in_utc_where_it_names_no_zone(text: str, milliseconds: int) -> None:
+    assert Moment().convert(text, None, None) == milliseconds
+
+
+def test_a_moment_may_be_how_long_ago_it_was() -> None:
+    now = time.time() * 1000
+    assert now - 7_300_000 < Moment().convert("2h", None, None) <= now - 7_199_000
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026", "2026-13-01", "-2h", "0h", "9" * 400])
+def test_another_moment_is_refused_with_what_would_do(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="how long ago"):
+        Moment().convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("500", 500), ("2.5", 2.5), ("500/s", 500), ("30/m", 0.5), ("3600/h", 1)]
+)
+def test_a_rate_is_messages_a_second(text: str, rate: float) -> None:
+    assert Rate().convert(text, None, None) == rate
+
+
+@pytest.mark.parametrize("text", ["0", "0/s", "-1", "nan", "inf", "fast", "5/x", "", "1/d"])
+def test_another_rate_is_refused_with_what_would_do(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="more than zero"):
+        Rate().convert(text, None, None)
