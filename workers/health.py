@@ -198,10 +198,11 @@ class HealthServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening; for tests, as a process ends with it."""
-        self._server.task_dispatcher.shutdown()
-        self._server.close()
-        self._thread.join(5)
+        """Stop listening, once started; for tests, as a process ends with it."""
+        if self._thread.is_alive():
+            self._server.task_dispatcher.shutdown()
+            self._server.trigger.pull_trigger(self._server.close)
+            self._thread.join(5)
 
 
 def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, Any]:

@@ -30,6 +30,7 @@ _AWAY = (
     IdempotencyStoreUnavailable,
 )
 
+FIRST_PAUSE_SECONDS = 0.5
 #: The longest pause between two tries.
 LONGEST_PAUSE_SECONDS = 5.0
 
@@ -71,7 +72,7 @@ class Startup:
             It is still so when the patience is at its end.
         """
         deadline = time.monotonic() + self._patience_seconds
-        backoff = Backoff(0.5, LONGEST_PAUSE_SECONDS)
+        backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         while not stopping.is_set():
             try:
                 self._prepare_once()

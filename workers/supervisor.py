@@ -105,13 +105,18 @@ class Ending(enum.IntEnum):
     RESTART = -1
 
 
-def note_signals() -> None:
+def note_signals(*, stops: bool = False) -> None:
     """Keep HUP and USR1 for `supervise`, from now on: by default each would end the process.
 
     Call it first of all: importing an application takes its time.
+
+    Parameters
+    ----------
+    stops:
+        TERM and INT too, shortly before `supervise`; an import that hangs should be ended by them.
     """
-    for number in _LATER:
-        if signal.getsignal(number) is signal.SIG_DFL:
+    for number in _SIGNALS if stops else _LATER:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _note)
     # Blocked by `hold_signals`, before this process was executed.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _LATER)

@@ -202,6 +202,7 @@ def _supervise(
         systemd.start()
     if reloader.is_child():
         reloader.end_with_watcher()
+    supervisor.note_signals(stops=True)
     with Presence(bus, services.values()):
         return supervisor.supervise(
             services, startup=startup, announcer=systemd, trial=supervision.launch.problem

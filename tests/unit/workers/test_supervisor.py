@@ -15,7 +15,7 @@ import pytest
 from eventbus.errors import BrokerUnavailable
 from eventbus.workers import supervisor
 from eventbus.workers.report import WORKER, Report
-from eventbus.workers.supervisor import SAME_SIGNAL_SECONDS, supervise
+from eventbus.workers.supervisor import SAME_SIGNAL_SECONDS, Ending, supervise
 from tests.waiting import wait_until
 
 
@@ -150,6 +150,183 @@ def test_a_service_that_does_not_stop_is_left_after_the_grace(
     assert supervise({"worker": stuck}) == 1
     assert time.monotonic() - started < 5
     stuck._end.set()
+
+
+class Pool(Fake):
+    """One that has processes of its own."""
+
+    def __init__(self, *, replaces: bool = True) -> None:
+        super().__init__()
+        self.replaced = threading.Event()
+        self.dumped = threading.Event()
+        self._replaces = replaces
+
+    def replace(self) -> bool:
+        self.replaced.set()
+        return self._replaces
+
+    def dump_stacks(self) -> None:
+        self.dumped.set()
+
+
+class Told:
+    """An announcer."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def reloading(self) -> None:
+        self.said.append("reloading")
+
+    def stopping(self) -> None:
+        self.said.append("stopping")
+
+
+def test_hup_drains_to_start_afresh() -> None:
+    service, told = Fake(), Told()
+    meanwhile(lambda: (service.started.wait(10), send(signal.SIGHUP)))
+    ending = supervise({"worker": service}, announcer=told, trial=lambda: None)
+    assert ending is Ending.RESTART
+    assert service.stopped.is_set()
+    assert told.said == ["reloading"]
+
+
+def test_hup_with_code_that_cannot_be_loaded_changes_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    service, told = Fake(), Told()
+
+    def act() -> None:
+        service.started.wait(10)
+        send(signal.SIGHUP)
+        wait_until(lambda: "SyntaxError" in caplog.text, 10)
+        assert not service.stopped.is_set()
+        send(signal.SIGTERM)
+
+    meanwhile(act)
+    assert supervise({"worker": service}, announcer=told, trial=lambda: "SyntaxError") == 0
+    assert told.said == ["stopping"]
+
+
+def test_a_second_hup_while_the_first_is_tried_does_nothing() -> None:
+    service = Fake()
+    trying, tried = threading.Event(), threading.Event()
+    trials: list[int] = []
+
+    def trial() -> None:
+        trials.append(1)
+        trying.set()
+        tried.wait(10)
+
+    def act() -> None:
+        service.started.wait(10)
+        send(signal.SIGHUP)
+        trying.wait(10)
+        send(signal.SIGHUP)
+        tried.set()
+
+    meanwhile(act)
+    assert supervise({"worker": service}, trial=trial) is Ending.RESTART
+    assert len(trials) == 1
+
+
+def test_a_stop_while_the_code_is_tried_is_a_stop() -> None:
+    service = Fake()
+
+    def trial() -> None:
+        send(signal.SIGTERM)
+        service.stopped.wait(10)
+
+    meanwhile(lambda: (service.started.wait(10), send(signal.SIGHUP)))
+    assert supervise({"worker": service}, trial=trial) is Ending.DRAINED
+
+
+def test_a_stop_while_it_drains_to_start_afresh_is_a_stop() -> None:
+    slow = Fake(drains=False)
+
+    def act() -> None:
+        slow.started.wait(10)
+        send(signal.SIGHUP)
+        slow.stopped.wait(10)
+        slow.stopped.clear()
+        send(signal.SIGTERM)
+        slow.stopped.wait(10)
+        slow._end.set()
+
+    meanwhile(act)
+    assert supervise({"worker": slow}) is Ending.DRAINED
+
+
+def test_hup_replaces_the_processes_of_a_pool_and_goes_on() -> None:
+    pool = Pool()
+
+    def act() -> None:
+        pool.started.wait(10)
+        send(signal.SIGHUP)
+        pool.replaced.wait(10)
+        assert not pool.stopped.is_set()
+        send(signal.SIGTERM)
+
+    meanwhile(act)
+    assert supervise({"worker": pool}) is Ending.DRAINED
+
+
+@pytest.mark.parametrize("beside", [Fake(), Pool(replaces=False)])
+def test_what_cannot_replace_itself_starts_afresh_as_a_whole(beside: Fake) -> None:
+    pool = Pool()
+    meanwhile(lambda: (pool.started.wait(10), beside.started.wait(10), send(signal.SIGHUP)))
+    assert supervise({"worker": pool, "other": beside}) is Ending.RESTART
+
+
+def test_usr1_writes_the_stacks_and_the_work_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    pool = Pool()
+
+    def act() -> None:
+        pool.started.wait(10)
+        send(signal.SIGUSR1)
+        wait_until(lambda: any(r.stack_info for r in caplog.records), 10)
+        assert not pool.stopped.is_set()
+        send(signal.SIGTERM)
+
+    meanwhile(act)
+    assert supervise({"worker": pool}) is Ending.DRAINED
+    (stacks,) = [r.stack_info for r in caplog.records if r.stack_info]
+    assert "thread 'worker' (daemon):" in stacks
+    assert "self._end.wait(30)" in stacks
+    assert pool.dumped.is_set()
+
+
+def test_signals_before_the_start_are_kept_for_it() -> None:
+    before = {number: signal.getsignal(number) for number in supervisor._SIGNALS}
+    try:
+        supervisor.note_signals(stops=True)
+        send(signal.SIGTERM)
+        service = Fake()
+        assert supervise({"worker": service}) is Ending.DRAINED
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+AFTER = """
+import eventbus.workers.supervisor as supervisor
+supervisor.note_signals()
+print(list(supervisor._noted))
+"""
+BEFORE = f"""
+import os, signal, sys
+from eventbus.workers.supervisor import hold_signals
+hold_signals()
+os.kill(os.getpid(), signal.SIGHUP)
+os.execv(sys.executable, [sys.executable, '-c', {AFTER!r}])
+"""
+
+
+def test_signals_that_are_held_through_an_exec_are_not_lost() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BEFORE], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.stdout, done.stderr) == (f"[{int(signal.SIGHUP)}]\n", "")
 
 
 def test_the_signal_handlers_of_before_are_put_back() -> None:
