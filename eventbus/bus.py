@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from eventbus.breaker import DEFAULT_BREAKER, Breaker
 from eventbus.dependencies import Dependencies
 from eventbus.discovery import import_modules
 from eventbus.django import project
@@ -30,7 +31,13 @@ from eventbus.retry import Retry
 from eventbus.settings import Settings
 from eventbus.shared_handlers import SharedHandler, declared_in
 from eventbus.subscription import Handler, Subscription, make_handler
-from eventbus.topology import DEFAULT_MAX_LENGTH, Exchange, Topology, check_name_part
+from eventbus.topology import (
+    DEFAULT_MAX_LENGTH,
+    Exchange,
+    Overflow,
+    Topology,
+    check_name_part,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
@@ -306,20 +313,50 @@ class EventBus:
 
         return declare
 
-    def queue(self, name: str, *, max_length: int = DEFAULT_MAX_LENGTH) -> Subscription:
+    def queue(
+        self,
+        name: str,
+        *,
+        max_length: int = DEFAULT_MAX_LENGTH,
+        overflow: str = "dead-letter",
+        breaker: Breaker | None = DEFAULT_BREAKER,
+    ) -> Subscription:
         """Set what is particular of the queue `name`; a queue needs this only for other values.
 
         Parameters
         ----------
         max_length:
-            Messages it holds before its oldest go to the dead-letter queue.
+            Messages it holds at most.
+        overflow:
+            What becomes of more: ``"dead-letter"`` moves the oldest to the queue's overflow queue,
+            from where they come back when there is room; with ``"block"`` the broker refuses new
+            ones, and the dispatcher holds their event back in the outbox.
+        breaker:
+            When workers stop to consume it because nearly all runs of its handlers fail; None for
+            never.
+
+        Raises
+        ------
+        DeclarationError
+            A value cannot be used; the text names those that can.
         """
         if not isinstance(max_length, int) or not 1 <= max_length <= 1_000_000_000:
             raise DeclarationError(
                 f"queue {name!r}: max_length={max_length!r}; use 1 to 1,000,000,000"
             )
+        if breaker is not None and not isinstance(breaker, Breaker):
+            raise DeclarationError(
+                f"queue {name!r}: breaker={breaker!r:.100}; use Breaker(...), or None for none"
+            )
+        modes = {one.value: one for one in Overflow}
+        if not isinstance(overflow, str) or overflow not in modes:
+            raise DeclarationError(
+                f"queue {name!r}: overflow={overflow!r}; use {' or '.join(map(repr, modes))}"
+            )
         subscription = self._subscription(check_name_part("queue name", name))
         subscription.max_length = max_length
+        subscription.overflow = modes[overflow]
+        subscription.breaker = breaker
         return subscription
 
     # -- extending ----------------------------------------------------------------------------

@@ -24,8 +24,10 @@ from eventbus.rate_limit import RateLimit
 from eventbus.retry import Retry
 from eventbus.topology import (
     DEFAULT_MAX_LENGTH,
+    Overflow,
     Topology,
     dead_letter_queue_name,
+    overflow_queue_name,
     queue_name,
     subscription_topology,
 )
@@ -106,7 +108,9 @@ class Subscription:
     service, name:
         Together the queue's name on the broker: ``shop`` and ``billing`` give ``shop.billing``.
     max_length:
-        What the queue holds before its oldest messages go to the dead-letter queue.
+        What the queue holds at most.
+    overflow:
+        What becomes of more.
     breaker:
         When workers stop to consume it; None for never.
     """
@@ -115,6 +119,7 @@ class Subscription:
     name: str
     handlers: list[Handler] = field(default_factory=list)
     max_length: int = DEFAULT_MAX_LENGTH
+    overflow: Overflow = Overflow.DEAD_LETTER
     breaker: Breaker | None = DEFAULT_BREAKER
 
     @property
@@ -126,6 +131,11 @@ class Subscription:
     def dead_letter_queue(self) -> str:
         """Full name of the queue where its messages are parked."""
         return dead_letter_queue_name(self.queue)
+
+    @property
+    def overflow_queue(self) -> str | None:
+        """Full name of the queue where its excess waits; None where the broker refuses it."""
+        return overflow_queue_name(self.queue) if self.overflow is Overflow.DEAD_LETTER else None
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -143,6 +153,7 @@ class Subscription:
             self.patterns,
             longest_delay_ms=int(longest.total_seconds() * 1000),
             max_length=self.max_length,
+            overflow=self.overflow,
         )
 
 

@@ -2,12 +2,17 @@
 
 A service ``shop`` with a subscription ``billing`` on the exchange ``events`` declares::
 
-    events (topic) ──binding──▶ shop.billing ──▶ worker
-                                     ▲  └ overflow, delivery limit ─▶ shop.billing.dlq
-                                     └── shop.billing.retry.5000 (TTL) ◀── worker
+    events (topic) ──binding──▶ shop.billing ──▶ worker ─▶ shop.billing.dlq
+                                  ▲   ▲  └ too many ─▶ shop.billing.overflow ─▶ worker
+                                  │   └── fed back when there is room ◀────────── worker
+                                  └────── shop.billing.retry.5000 (TTL) ◀──────── worker
 
 A retry queue dead-letters to its own queue alone, through the default exchange: sent through the
 shared exchange, a retry would reach every other queue bound to the event.
+
+A queue has one dead-letter target for all that leaves it. With an overflow queue that is it, and
+what left because of the delivery limit is moved on from there to the dead-letter queue, by its
+``x-death`` reason (`eventbus.workers.overflow`).
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from eventbus.errors import DeclarationError
@@ -24,7 +30,7 @@ from eventbus.errors import DeclarationError
 #: (rabbitmq-server#5894). A longer or odd delay takes several of them, one after the other.
 RETRY_LEVELS_MS = (1_000, 5_000, 30_000, 120_000, 600_000, 3_600_000, 21_600_000, 86_400_000)
 
-#: What a queue holds before its oldest messages go to the dead-letter queue.
+#: What a queue holds before its excess goes to its overflow queue, or is refused.
 DEFAULT_MAX_LENGTH = 1_000_000
 
 #: Deliveries without an outcome after which the broker itself parks a message: it ends what a
@@ -34,6 +40,16 @@ DELIVERY_LIMIT = 20
 #: A dead-letter queue must keep what it holds however often it is looked at, and each look
 #: counts as a delivery (RabbitMQ 4.0 would drop a message after its 20th).
 UNLIMITED_DELIVERIES = 1_000_000_000
+
+
+class Overflow(Enum):
+    """What becomes of messages that a bounded queue has no room for."""
+
+    #: The oldest go to the queue's overflow queue, and come back when there is room. Producers,
+    #: dispatchers and other queues do not notice.
+    DEAD_LETTER = "dead-letter"
+    #: The broker refuses new ones; the dispatcher holds their event back in the outbox.
+    BLOCK = "block"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +107,11 @@ def dead_letter_queue_name(queue: str) -> str:
     return f"{queue}.dlq"
 
 
+def overflow_queue_name(queue: str) -> str:
+    """Where the excess of `queue` waits."""
+    return f"{queue}.overflow"
+
+
 def retry_queue_name(queue: str, level_ms: int) -> str:
     """Where messages of `queue` wait for `level_ms` milliseconds."""
     return f"{queue}.retry.{level_ms}"
@@ -113,33 +134,71 @@ def subscription_topology(
     *,
     longest_delay_ms: int,
     max_length: int = DEFAULT_MAX_LENGTH,
+    overflow: Overflow = Overflow.DEAD_LETTER,
 ) -> Topology:
-    """What one subscription needs: its queue, its dead-letter queue, its retry queues, bindings.
+    """What one subscription needs: its queue, the queues around it, bindings.
 
     Parameters
     ----------
     longest_delay_ms:
         The longest delay that its handlers' retries ask for; levels above it are not declared.
+    max_length, overflow:
+        How many messages its queue holds, and what becomes of more.
     """
     parked = dead_letter_queue_name(queue)
-    main = Queue(
+    dead = Queue(parked, {"x-queue-type": "quorum", "x-delivery-limit": UNLIMITED_DELIVERIES})
+    if overflow is Overflow.BLOCK:
+        bounded = (_refusing_queue(queue, max_length),)
+    else:
+        bounded = (_overflowing_queue(queue, max_length), _overflow_queue(queue))
+    top = retry_level_ms(max(longest_delay_ms, RETRY_LEVELS_MS[0]))
+    retries = tuple(_retry_queue(queue, level) for level in RETRY_LEVELS_MS if level <= top)
+    return Topology(
+        exchanges=(Exchange(exchange),),
+        queues=(*bounded, dead, *retries),
+        bindings=tuple(Binding(exchange, queue, pattern) for pattern in patterns),
+    )
+
+
+def _overflowing_queue(queue: str, max_length: int) -> Queue:
+    return Queue(
         queue,
         {
             "x-queue-type": "quorum",
             "x-max-length": max_length,
             "x-overflow": "drop-head",
             "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": parked,
+            "x-dead-letter-routing-key": overflow_queue_name(queue),
             "x-delivery-limit": DELIVERY_LIMIT,
         },
     )
-    dead = Queue(parked, {"x-queue-type": "quorum", "x-delivery-limit": UNLIMITED_DELIVERIES})
-    top = retry_level_ms(max(longest_delay_ms, RETRY_LEVELS_MS[0]))
-    retries = tuple(_retry_queue(queue, level) for level in RETRY_LEVELS_MS if level <= top)
-    return Topology(
-        exchanges=(Exchange(exchange),),
-        queues=(main, dead, *retries),
-        bindings=tuple(Binding(exchange, queue, pattern) for pattern in patterns),
+
+
+def _overflow_queue(queue: str) -> Queue:
+    # One consumer at a time: several workers that feed back together would mix up the order.
+    return Queue(
+        overflow_queue_name(queue),
+        {
+            "x-queue-type": "quorum",
+            "x-single-active-consumer": True,
+            "x-delivery-limit": UNLIMITED_DELIVERIES,
+        },
+    )
+
+
+def _refusing_queue(queue: str, max_length: int) -> Queue:
+    # Only the delivery limit dead-letters here, and with reject-publish that can be at-least-once.
+    return Queue(
+        queue,
+        {
+            "x-queue-type": "quorum",
+            "x-max-length": max_length,
+            "x-overflow": "reject-publish",
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": dead_letter_queue_name(queue),
+            "x-dead-letter-strategy": "at-least-once",
+            "x-delivery-limit": DELIVERY_LIMIT,
+        },
     )
 
 

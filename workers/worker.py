@@ -26,8 +26,8 @@ from .idempotency import make_store
 from .intake import Intake
 from .invocation import Invocation
 from .options import WorkerOptions
-from .pipeline import Invoker, open_works
-from .pools import make_pools
+from .overflow import OverflowFeeder
+from .pipeline import open_works
 from .report import WORKER, Report
 from .scheduling import Room, Scheduler, prefetch_of
 from .tally import Tally
@@ -178,10 +178,12 @@ class Worker:
             queue: prefetch_of(subscription, self._options.prefetch_count)
             for queue, subscription in self.subscriptions.items()
         }
-        consumer.start(prefetch, self._inbox.put)
+        consumer.start({**prefetch, **self._overflow.queues}, self._on_deliveries)
         self._report.state = "running"
         try:
             while not self._stop.is_set():
+        self._overflow = OverflowFeeder(self._bus.broker, self.subscriptions.values())
+        self._overflow.start(consumer)
                 self._cycle()
                 self._report.beat = time.time()
             self._drain(consumer)
@@ -194,10 +196,17 @@ class Worker:
         return [h for s in self.subscriptions.values() for h in s.handlers]
 
     def _declare(self) -> None:
+            self._overflow.close()
         admin = self._bus.broker.admin()
         try:
             admin.declare(self._bus.topology(self.subscriptions))
         finally:
+    def _on_deliveries(self, deliveries: list[Delivery]) -> None:
+        """Take what the broker brings, on its thread."""
+        own = self._overflow.divert(deliveries)
+        if own:
+            self._inbox.put(own)
+
             admin.close()
 
     def _abandon_waiting(self, seconds: float) -> bool:

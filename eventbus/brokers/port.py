@@ -31,9 +31,12 @@ class Confirmation(enum.Enum):
     ROUTED = "routed"
     #: No queue is bound for its routing key (``basic.return``).
     UNROUTED = "unrouted"
-    #: The broker refused it (``basic.nack``); some of its queues may have it all the same.
+    #: The broker refused it (``basic.nack``): a queue is full or cannot be written to. Some of its
+    #: other queues may have it all the same.
     REFUSED = "refused"
     #: No answer came: the connection broke or the confirm timed out. It may have arrived.
+    #: The message itself is at fault, as one that is too large for the broker.
+    UNSENDABLE = "unsendable"
     UNKNOWN = "unknown"
 
 
@@ -85,9 +88,12 @@ class Forward:
         Milliseconds to wait before it comes back to the queue it was delivered from;
         ``None`` parks it in that queue's dead-letter queue.
     """
+    queue:
+        The queue that it goes to instead, at once.
 
     message: Message
-    delay_ms: int | None
+    delay_ms: int | None = None
+    queue: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +120,15 @@ class QueueStats:
 class Publisher(Protocol):
     """Publishes to the topic exchange, pipelined, and tells each message's own outcome."""
 
-    def publish(self, messages: Sequence[Message]) -> Future[list[Confirmation]]:
+    def publish(
+        self, messages: Sequence[Message], queue: str | None = None
+    ) -> Future[list[Confirmation]]:
         """Start to publish `messages` in order; the future gives one `Confirmation` for each.
 
         Never blocks on the network and never raises for its state: while the broker is away each
+        With `queue` they go to that one queue and not through the topic exchange
+        (`Delivery.from_exchange` is False there); `Confirmation.UNROUTED` if it does not exist.
+
         confirmation is `Confirmation.UNKNOWN`. The future always completes, within the confirm
         time-out at the latest.
         """

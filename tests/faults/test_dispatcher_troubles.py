@@ -246,7 +246,7 @@ def test_while_the_broker_has_a_memory_alarm_the_producer_does_not_wait(
 def test_it_stops_while_the_broker_blocks_it(small_bus: EventBus, small_rabbitmq: RabbitMQ) -> None:
     bus = small_bus
     try:
-        with serving(Dispatcher(bus), stop_within=20) as dispatcher:
+        with serving(Dispatcher(bus), stop_within=10) as dispatcher:
             publish(bus, Counted(number=-1))
             wait_until(lambda: depth(bus, "t.all") == 1, 20, "a first event")
             small_rabbitmq.set_memory_alarm()

@@ -309,6 +309,21 @@ def test_a_bound_that_cannot_be_one_is_refused(bus: EventBus, max_length: Any) -
         bus.queue("billing", max_length=max_length)
 
 
+def test_a_queue_overflows_unless_it_is_asked_to_block(bus: EventBus) -> None:
+    bus.handler("order.paid", queue="billing")(good)
+    assert bus.subscription("billing").overflow_queue == "shop.billing.overflow"
+    bus.queue("billing", overflow="block")
+    assert bus.subscription("billing").overflow_queue is None
+    queues = {queue.name: queue for queue in bus.topology().queues}
+    assert queues["shop.billing"].arguments["x-overflow"] == "reject-publish"
+
+
+@pytest.mark.parametrize("overflow", ["drop-head", "", None, 1, []])
+def test_an_unknown_way_to_overflow_is_refused(bus: EventBus, overflow: Any) -> None:
+    with pytest.raises(DeclarationError, match="'dead-letter' or 'block'"):
+        bus.queue("billing", overflow=overflow)
+
+
 def test_the_topology_has_the_retry_levels_that_the_handlers_need(bus: EventBus) -> None:
     bus.handler(
         "order.paid",
@@ -318,6 +333,7 @@ def test_the_topology_has_the_retry_levels_that_the_handlers_need(bus: EventBus)
     names = [queue.name for queue in bus.topology(["billing"]).queues]
     assert names == [
         "shop.billing",
+        "shop.billing.overflow",
         "shop.billing.dlq",
         "shop.billing.retry.1000",
         "shop.billing.retry.5000",

@@ -11,6 +11,7 @@ from eventbus.topology import (
     RETRY_LEVELS_MS,
     Binding,
     Exchange,
+    Overflow,
     Queue,
     Topology,
     check_name_part,
@@ -22,13 +23,18 @@ from eventbus.topology import (
 )
 
 
-def billing(longest_delay_ms: int = 30_000, max_length: int = 5) -> Topology:
+def billing(
+    longest_delay_ms: int = 30_000,
+    max_length: int = 5,
+    overflow: Overflow = Overflow.DEAD_LETTER,
+) -> Topology:
     return subscription_topology(
         "events",
         "shop.billing",
         ["order.paid", "order.*"],
         longest_delay_ms=longest_delay_ms,
         max_length=max_length,
+        overflow=overflow,
     )
 
 
@@ -46,6 +52,7 @@ def test_a_subscription_needs_its_queue_a_dead_letter_queue_and_retry_queues() -
     topology = billing()
     assert set(queues(topology)) == {
         "shop.billing",
+        "shop.billing.overflow",
         "shop.billing.dlq",
         "shop.billing.retry.1000",
         "shop.billing.retry.5000",
@@ -62,12 +69,24 @@ def test_every_queue_is_a_quorum_queue() -> None:
     assert {queue.arguments["x-queue-type"] for queue in billing().queues} == {"quorum"}
 
 
-def test_the_queue_is_bounded_and_its_excess_is_parked() -> None:
+def test_the_excess_of_a_queue_goes_to_its_overflow_queue() -> None:
     arguments = queues(billing(max_length=5))["shop.billing"].arguments
     assert arguments["x-max-length"] == 5
     assert arguments["x-overflow"] == "drop-head"
     assert arguments["x-dead-letter-exchange"] == ""
+    assert arguments["x-dead-letter-routing-key"] == "shop.billing.overflow"
+    overflow = queues(billing())["shop.billing.overflow"].arguments
+    assert overflow["x-single-active-consumer"] is True
+    assert "x-max-length" not in overflow
+
+
+def test_a_queue_that_blocks_refuses_its_excess_and_has_no_overflow_queue() -> None:
+    found = queues(billing(overflow=Overflow.BLOCK))
+    assert "shop.billing.overflow" not in found
+    arguments = found["shop.billing"].arguments
+    assert arguments["x-overflow"] == "reject-publish"
     assert arguments["x-dead-letter-routing-key"] == "shop.billing.dlq"
+    assert arguments["x-dead-letter-strategy"] == "at-least-once"
 
 
 def test_a_retry_goes_back_to_its_own_queue_alone() -> None:

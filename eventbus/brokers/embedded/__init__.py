@@ -8,7 +8,7 @@ bounded queues. What it is not is a server: its figure is what the database can 
 =============  =====================================================
 `rows`         one message ↔ one row, and the statements on rows
 `routes`       which queues a routing key goes to
-`bounds`       moves what is too much for a queue to its dead letters
+`bounds`       moves or refuses what is too much for a queue
 `link`         one connection, opened again after an error
 `publisher`, `consumer`, `admin`  the parts of the port
 =============  =====================================================

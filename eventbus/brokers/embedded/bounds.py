@@ -1,8 +1,9 @@
-"""Keeps bounded queues bounded: the oldest ready messages beyond the bound are dead-lettered."""
+"""Keeps bounded queues bounded: what a queue has no room for overflows, or is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -10,28 +11,66 @@ from sqlalchemy.engine import Connection
 from eventbus import tables
 from eventbus.brokers.embedded import rows
 from eventbus.brokers.embedded.routes import Bound
+from eventbus.topology import overflow_queue_name
 
 #: Counting a queue reads all of it, so it is done after this share of the room that was left,
 #: and at a full queue after this share of its bound.
 _SHARE_OF_ROOM = 4
 _SHARE_OF_BOUND = 100
 
+#: A queue that has refused takes again when it is this much below its bound, like RabbitMQ's.
+_SHARE_TO_REOPEN = 5
+
+#: A full queue is not counted again within so many seconds.
+_FULL_SECONDS = 0.1
+
 
 class Bounds:
-    """Counts a queue seldom, and then moves what is too much.
+    """Counts a queue seldom, and then moves or refuses what is too much.
 
     A queue may exceed its bound by a hundredth, and by what other publishers add meanwhile.
     """
 
     def __init__(self) -> None:
         self._until_count: dict[str, int] = {}
+        #: Queues that refuse, and when to count them again.
+        self._full: dict[str, float] = {}
+
+    def admit(
+        self, connection: Connection, queues: Iterable[str], bounds: Mapping[str, Bound]
+    ) -> bool:
+        """Whether every one of `queues` that refuses what is too much has room for a message.
+
+        If so, the room is taken: the caller inserts the message in this transaction.
+        """
+        refusing = [queue for queue in queues if (bound := bounds.get(queue)) and bound.refuses]
+        if not all(self._has_room(connection, queue, bounds[queue]) for queue in refusing):
+            return False
+        for queue in refusing:
+            self._until_count[queue] -= 1
+        return True
+
+    def _has_room(self, connection: Connection, queue: str, bound: Bound) -> bool:
+        if self._until_count.get(queue, 0) > 0:
+            return True
+        if time.monotonic() < self._full.get(queue, 0.0):
+            return False
+        room = bound.max_length - _ready_count(connection, queue)
+        needed = max(1, bound.max_length // _SHARE_TO_REOPEN) if queue in self._full else 1
+        if room < needed:
+            self._full[queue] = time.monotonic() + _FULL_SECONDS
+            return False
+        self._full.pop(queue, None)
+        self._until_count[queue] = _before_next_count(room, bound)
+        return True
 
     def enforce(
         self, connection: Connection, inserted: Mapping[str, int], bounds: Mapping[str, Bound]
     ) -> None:
-        """Call it in the transaction that has inserted so many messages by queue."""
+        """Move what is too much; call it in the transaction that has inserted so many by queue."""
         for queue, count in inserted.items():
-            if bound := bounds.get(queue):
+            bound = bounds.get(queue)
+            if bound and not bound.refuses:
                 left = self._until_count.get(queue, 0) - count
                 if left <= 0:
                     left = _trim(connection, queue, bound)
@@ -41,19 +80,24 @@ class Bounds:
 def _trim(connection: Connection, queue: str, bound: Bound) -> int:
     """Dead-letter what is too much; returns how many more to insert before the next count."""
     # One at a time: two that count the same excess would each move it.
-    connection.execute(
-        sa.select(tables.queue.c.name).where(tables.queue.c.name == queue).with_for_update()
-    )
+    rows.lock_queue(connection, queue)
     excess = _ready_count(connection, queue) - bound.max_length
     left = excess
     while left > 0:
         found = rows.lock_ready(connection, queue, min(left, rows.CHUNK))
         if not found:
             break
-        reason = f"maxlen: queue {queue!r} held more than its {bound.max_length} messages"
-        rows.park(connection, found, bound.dead_letters, reason)
+        if bound.dead_letters == overflow_queue_name(queue):
+            rows.move(connection, found, bound.dead_letters)
+        else:
+            reason = f"maxlen: queue {queue!r} held more than its {bound.max_length} messages"
+            rows.park(connection, found, bound.dead_letters, reason)
         left -= len(found)
-    return max(-excess // _SHARE_OF_ROOM, bound.max_length // _SHARE_OF_BOUND, 1)
+    return _before_next_count(-excess, bound)
+
+
+def _before_next_count(room: int, bound: Bound) -> int:
+    return max(room // _SHARE_OF_ROOM, bound.max_length // _SHARE_OF_BOUND, 1)
 
 
 def _ready_count(connection: Connection, queue: str) -> int:

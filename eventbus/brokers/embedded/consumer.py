@@ -18,7 +18,6 @@ from eventbus import tables, wakeup
 from eventbus.backoff import Backoff
 from eventbus.brokers.embedded import rows
 from eventbus.brokers.embedded.link import CHANNEL, Link
-from eventbus.brokers.embedded.routes import dead_letters_of
 from eventbus.brokers.port import Delivery, Settlement
 from eventbus.database import now_ms
 from eventbus.errors import BrokerUnavailable, EventBusError
@@ -55,7 +54,9 @@ class EmbeddedConsumer:
         self._name = name[:255]
         self._owner = uuid.uuid4().hex
         self._prefetch: dict[str, int] = {}
-        self._limits: dict[str, tuple[int, str]] = {}
+        self._limits: dict[str, int] = {}
+        #: Queues of which one consumer has messages at a time.
+        self._exclusive: set[str] = set()
         self._on_deliveries: Callable[[list[Delivery]], None] = _ignore
         self._unsettled: dict[str, set[int]] = {}
         self._settlements: deque[Settlement] = deque()
@@ -190,8 +191,10 @@ class EmbeddedConsumer:
             )
         for row in found:
             declared: dict[str, Any] = json.loads(row.arguments)
+            if declared.get("x-single-active-consumer"):
+                self._exclusive.add(row.name)
             if isinstance(limit := declared.get("x-delivery-limit"), int):
-                self._limits[row.name] = (limit, dead_letters_of(row.name, declared))
+                self._limits[row.name] = limit
 
     def _register(self, connection: Connection) -> None:
         """Begin as somebody else: what the last identity had may be with another consumer."""
@@ -365,12 +368,14 @@ class EmbeddedConsumer:
         if queue in self._due:
             rows.make_due_ready(connection, queue)
             self._due.discard(queue)
+        if queue in self._exclusive and rows.others_have(connection, queue, self._owner):
+            return []
         found = rows.claim(connection, queue, self._owner, free)
-        limit, dead_letters = self._limits.get(queue, (None, ""))
+        limit = self._limits.get(queue)
         doomed = [row for row in found if limit is not None and row.deliveries >= limit]
         if doomed:
             reason = f"delivery_limit: delivered {limit} times from {queue!r} without an outcome"
-            rows.park(connection, doomed, dead_letters, reason)
+            rows.park(connection, doomed, dead_letter_queue_name(queue), reason)
             found = [row for row in found if row.deliveries < (limit or 0)]
         return [(queue, row) for row in found]
 
@@ -429,11 +434,11 @@ class EmbeddedConsumer:
 def _forward(connection: Connection, settlement: Settlement) -> None:
     queue = settlement.delivery.queue
     for forward in settlement.forwards:
-        if forward.delay_ms is None:
-            parked = rows.new_row(dead_letter_queue_name(queue), forward.message)
-            rows.insert(connection, [parked])
-        else:
+        if forward.queue is None and forward.delay_ms is not None:
             rows.insert_waiting(connection, rows.new_row(queue, forward.message), forward.delay_ms)
+        else:
+            target = forward.queue or dead_letter_queue_name(queue)
+            rows.insert(connection, [rows.new_row(target, forward.message)])
 
 
 def _ready_or_due(queues: tuple[str, ...]) -> sa.Select[Any]:

@@ -32,9 +32,14 @@ CONFIRM_SECONDS = 30.0
 _GROUP = 2_000
 
 
+#: A message, and the one queue that it is for; None for those that are bound.
+Outgoing = tuple[Message, str | None]
+
+
 @dataclass(slots=True)
 class _Batch:
     messages: Sequence[Message]
+    queue: str | None = None
     future: Future[list[Confirmation]] = field(default_factory=Future)
     deadline: float = field(default_factory=lambda: time.monotonic() + CONFIRM_SECONDS)
 
@@ -75,8 +80,10 @@ class EmbeddedPublisher:
     def trouble(self) -> str | None:
         return self._trouble
 
-    def publish(self, messages: Sequence[Message]) -> Future[list[Confirmation]]:
-        batch = _Batch(list(messages))
+    def publish(
+        self, messages: Sequence[Message], queue: str | None = None
+    ) -> Future[list[Confirmation]]:
+        batch = _Batch(list(messages), queue)
         with self._changed:
             if self._away or self._closed.is_set():
                 batch.unknown()
@@ -121,8 +128,8 @@ class EmbeddedPublisher:
             batches = self._take()
             if not batches:
                 continue
-            messages = [message for batch in batches for message in batch.messages]
-            self._answer(batches, self._store(messages))
+            outgoing = [(message, batch.queue) for batch in batches for message in batch.messages]
+            self._answer(batches, self._store(outgoing))
             self._set_trouble(None)
             backoff.reset()
 
@@ -146,41 +153,50 @@ class EmbeddedPublisher:
             batch.answer(confirmations[start:end])
             start = end
 
-    def _store(self, messages: list[Message]) -> list[Confirmation]:
+    def _store(self, outgoing: list[Outgoing]) -> list[Confirmation]:
         try:
             with self._link.writing() as connection:
-                confirmations = self._insert(connection, messages)
+                confirmations = self._insert(connection, outgoing)
         except Refused as error:
-            if len(messages) == 1:
-                logger.warning("message %s is refused: %s", messages[0].message_id, error)
-                return [Confirmation.REFUSED]
+            if len(outgoing) == 1:
+                logger.warning("message %s is refused: %s", outgoing[0][0].message_id, error)
+                return [Confirmation.UNSENDABLE]
             # One of them is at fault: alone, each gets its own answer.
-            return [self._store([message])[0] for message in messages]
+            return [self._store([one])[0] for one in outgoing]
         if Confirmation.ROUTED in confirmations:
             wakeup.notify(self._link.url, CHANNEL)
         return confirmations
 
-    def _insert(self, connection: Connection, messages: list[Message]) -> list[Confirmation]:
+    def _insert(self, connection: Connection, outgoing: list[Outgoing]) -> list[Confirmation]:
         if self._routes.stale:
             self._routes.read(connection)
-        elif any(not self._routes.queues_of(m.routing_key) for m in messages):
+        elif any(not self._queues_of(message, queue) for message, queue in outgoing):
             # A queue may have been bound since: unrouted must be the truth.
             self._routes.read(connection)
         confirmations: list[Confirmation] = []
         new: list[dict[str, object]] = []
         inserted: Counter[str] = Counter()
-        for message in messages:
-            queues = self._routes.queues_of(message.routing_key)
+        for message, queue in outgoing:
+            queues = self._queues_of(message, queue)
             if not _fits(message):
+                confirmations.append(Confirmation.UNSENDABLE)
+                continue
+            if not self._bounds.admit(connection, queues, self._routes.bounds):
                 confirmations.append(Confirmation.REFUSED)
                 continue
             confirmations.append(Confirmation.ROUTED if queues else Confirmation.UNROUTED)
             properties = rows.properties_of(message) if queues else ""
-            new.extend(rows.published_row(queue, message, properties) for queue in queues)
+            make_row = rows.published_row if queue is None else rows.new_row
+            new.extend(make_row(name, message, properties) for name in queues)
             inserted.update(queues)
         rows.insert(connection, new)
         self._bounds.enforce(connection, inserted, self._routes.bounds)
         return confirmations
+
+    def _queues_of(self, message: Message, queue: str | None) -> tuple[str, ...]:
+        if queue is None:
+            return self._routes.queues_of(message.routing_key)
+        return (queue,) if queue in self._routes.queues else ()
 
     def _fail(self, trouble: str) -> None:
         self._set_trouble(trouble, away=True)

@@ -23,10 +23,14 @@ _REMEMBERED_KEYS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """How many ready messages a queue holds, and where the oldest go that are too many."""
+    """How many ready messages a queue holds, and what becomes of more.
+
+    The oldest go to the queue `dead_letters`, or where it `refuses`, no more come in.
+    """
 
     max_length: int
     dead_letters: str
+    refuses: bool = False
 
 
 class Routes:
@@ -37,6 +41,8 @@ class Routes:
         self._bindings: list[tuple[str, str]] = []
         self._queues_of: dict[str, tuple[str, ...]] = {}
         self._read_at = float("-inf")
+        #: Every queue's name, and its arguments as JSON.
+        self.queues: dict[str, str] = {}
         #: By the queue's name.
         self.bounds: dict[str, Bound] = {}
 
@@ -47,18 +53,21 @@ class Routes:
 
     def read(self, connection: Connection) -> None:
         """Read the bindings again."""
+        declared = connection.execute(sa.select(tables.queue.c.name, tables.queue.c.arguments))
+        self.queues = {row.name: row.arguments for row in declared}
         found = connection.execute(
-            sa.select(tables.binding.c.pattern, tables.binding.c.queue, tables.queue.c.arguments)
-            .join(tables.queue, tables.queue.c.name == tables.binding.c.queue)
+            sa.select(tables.binding.c.pattern, tables.binding.c.queue)
             .where(tables.binding.c.exchange == self._exchange)
             .order_by(tables.binding.c.queue)
         ).all()
-        bindings = [(row.pattern, row.queue) for row in found]
+        bindings = [(row.pattern, row.queue) for row in found if row.queue in self.queues]
         if bindings != self._bindings:
             self._bindings = bindings
             self._queues_of.clear()
         self.bounds = {
-            row.queue: bound for row in found if (bound := _bound(row.queue, row.arguments))
+            queue: bound
+            for queue, arguments in self.queues.items()
+            if (bound := _bound(queue, arguments))
         }
         self._read_at = time.monotonic()
 
@@ -78,9 +87,6 @@ def _bound(queue: str, arguments: str) -> Bound | None:
     declared: dict[str, Any] = json.loads(arguments)
     if not isinstance(declared.get("x-max-length"), int):
         return None
-    return Bound(declared["x-max-length"], dead_letters_of(queue, declared))
-
-
-def dead_letters_of(queue: str, arguments: dict[str, Any]) -> str:
-    """The queue to which `queue` dead-letters."""
-    return str(arguments.get("x-dead-letter-routing-key") or dead_letter_queue_name(queue))
+    dead_letters = declared.get("x-dead-letter-routing-key") or dead_letter_queue_name(queue)
+    refuses = declared.get("x-overflow") == "reject-publish"
+    return Bound(declared["x-max-length"], str(dead_letters), refuses)

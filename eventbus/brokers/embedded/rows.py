@@ -19,6 +19,7 @@ from sqlalchemy.engine import Connection, Row
 from eventbus.database import now_ms
 from eventbus.message import PARKED_AT_HEADER, REASON_HEADER, Message
 from eventbus.tables import message as table
+from eventbus.tables import queue as queue_table
 
 #: The owner of a row that nobody has.
 NOBODY = ""
@@ -163,6 +164,22 @@ def claim(connection: Connection, queue: str, owner: str, limit: int) -> Sequenc
     return found
 
 
+def lock_queue(connection: Connection, queue: str) -> None:
+    """Let no other transaction past this call for `queue` until this one ends."""
+    connection.execute(
+        sa.select(queue_table.c.name).where(queue_table.c.name == queue).with_for_update()
+    )
+
+
+def others_have(connection: Connection, queue: str, owner: str) -> bool:
+    """Whether a consumer that is not `owner` has messages of `queue`; locks the queue first."""
+    lock_queue(connection, queue)
+    held = sa.select(table.c.seq).where(
+        table.c.queue == queue, table.c.owner > NOBODY, table.c.owner != owner
+    )
+    return connection.execute(held.limit(1)).first() is not None
+
+
 def delete(connection: Connection, seqs: Iterable[int], owner: str = NOBODY) -> None:
     """Delete rows, of which only those that `owner` still has."""
     for part in _chunks(seqs):
@@ -210,6 +227,14 @@ def make_due_ready(connection: Connection, queue: str) -> None:
         )
         .values(available_at_ms=0)
     )
+
+
+def move(connection: Connection, found: Sequence[Row[Any]], queue: str) -> None:
+    """Move locked rows to `queue` as they are."""
+    for part in _chunks(row.seq for row in found):
+        connection.execute(
+            table.update().where(table.c.seq.in_(part)).values(queue=queue, deliveries=0)
+        )
 
 
 def park(connection: Connection, found: Sequence[Row[Any]], dead_letters: str, reason: str) -> None:

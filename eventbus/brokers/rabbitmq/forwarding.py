@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -26,6 +28,7 @@ from eventbus.message import REASON_HEADER, TRACEBACK_HEADER, Message
 from eventbus.topology import (
     Queue,
     dead_letter_queue_name,
+    overflow_queue_name,
     retry_level_ms,
     retry_queue_name,
     subscription_topology,
@@ -40,6 +43,9 @@ TRACEBACK_CHARACTERS = 16_000
 #: what the broker adds when it dead-letters the copy (``x-death``). A content header cannot be
 #: split, and a larger one closes the connection (AMQP 0-9-1 §4.2.6).
 PROPERTIES_MAX = FRAME_MAX - 4_096
+
+#: How often what waits for the connection looks whether it is there.
+LINK_SECONDS = 0.05
 
 #: The length in front of a header table.
 _TABLE_LENGTH = 4
@@ -160,6 +166,9 @@ class Forwarder:
     _link: ConfirmingLink | None = None
     _closed: bool = False
     _declaring: set[str] = field(default_factory=set)
+    #: What waits for the connection, in order; sent all together once it is there.
+    _unsent: deque[_Errand] = field(default_factory=deque)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def forward(
         self,
@@ -197,6 +206,11 @@ class Forwarder:
         for errand in errands:
             if self._closed or not errand.is_wanted():
                 continue
+            with self._lock:
+                # Behind what waits already, or the copies would change places.
+                if self._unsent or link.trouble is not None:
+                    self._wait_for_link(errand)
+                    continue
             link.send(errand.outgoing).add_done_callback(partial(self._sent, errand))
 
     def _sent(self, errand: _Errand, future: Future[list[Confirmation]]) -> None:
@@ -210,10 +224,30 @@ class Forwarder:
             errand.done()
             return
         errand.outgoing = [one for one, _ in left]
-        self._try_again(errand, [confirmation for _, confirmation in left])
+        if all(confirmation is Confirmation.UNKNOWN for _, confirmation in left):
+            self._wait_for_link(errand)
+        else:
+            self._try_again(errand, [confirmation for _, confirmation in left])
+
+    def _wait_for_link(self, errand: _Errand) -> None:
+        with self._lock:
+            self._unsent.append(errand)
+            if len(self._unsent) == 1:
+                self._later(LINK_SECONDS, self._send_unsent)
+
+    def _send_unsent(self) -> None:
+        if self._open().trouble is not None:
+            self._later(LINK_SECONDS, self._send_unsent)
+            return
+        with self._lock:
+            errands, self._unsent = self._unsent, deque()
+            self._send(errands)
+
+    def _later(self, seconds: float, function: Callable[[], None]) -> None:
+        link = self._open().link
+        link.call(lambda: link.call_later(seconds, function))
 
     def _try_again(self, errand: _Errand, confirmations: Sequence[Confirmation]) -> None:
-        link = self._open()
         missing = [
             routing_key
             for (_, routing_key, _), confirmation in zip(
@@ -227,11 +261,14 @@ class Forwarder:
             logger.warning("a copy for %s was refused; trying again", errand.outgoing[0][1])
         pause = backoff_seconds(errand.failures)
         errand.failures += 1
-        link.link.call(lambda: link.link.call_later(pause, lambda: self._send([errand])))
+        self._later(pause, lambda: self._send([errand]))
 
     def _declare(self, queue: str, missing: str) -> None:
         """Create a retry or dead-letter queue that an operator deleted or a deployment forgot."""
         declared = _declaration(queue, missing)
+        if declared is None:
+            logger.error("queue %r does not exist; what is in %r waits for it", missing, queue)
+            return
         link = self._open().link
         logger.error("queue %r does not exist; declaring it, so that %r can go on", missing, queue)
 
@@ -262,13 +299,24 @@ class Forwarder:
 
 
 def _target(queue: str, forward: Forward) -> str:
+    if forward.queue is not None:
+        return forward.queue
     if forward.delay_ms is None:
         return dead_letter_queue_name(queue)
     return retry_queue_name(queue, retry_level_ms(forward.delay_ms))
 
 
-def _declaration(queue: str, name: str) -> Queue:
-    """What the topology of `queue` says of its retry or dead-letter queue `name`."""
-    longest = int(name.rsplit(".", 1)[-1]) if name != dead_letter_queue_name(queue) else 0
-    topology = subscription_topology("", queue, (), longest_delay_ms=longest)
-    return next(one for one in topology.queues if one.name == name)
+def _declaration(queue: str, name: str) -> Queue | None:
+    """What the topology of `queue`, or of that which it is the overflow of, says of `name`.
+
+    None for a subscription's own queue: only the application knows its bounds.
+    """
+    level = name.rsplit(".", 1)[-1]
+    for subscription in (queue, queue.removesuffix(overflow_queue_name(""))):
+        topology = subscription_topology(
+            "", subscription, (), longest_delay_ms=int(level) if level.isdigit() else 0
+        )
+        for one in topology.queues:
+            if one.name == name != subscription:
+                return one
+    return None

@@ -75,7 +75,7 @@ class _Batch:
                 frame = encoder.publish(exchange, routing_key, message)
             except (Unencodable, AttributeError, TypeError, ValueError) as error:
                 logger.error("message %s cannot be published: %s", message.message_id, error)
-                self.outcomes[position] = Confirmation.REFUSED
+                self.outcomes[position] = Confirmation.UNSENDABLE
             else:
                 self.frames.append(frame)
                 self.positions.append(position)
@@ -213,7 +213,7 @@ class ConfirmChannel:
             for frame in range(batch.low, len(batch.frames)):
                 position = batch.position(frame)
                 if batch.outcomes[position] is None and len(batch.keys[position][2].body) > limit:
-                    batch.outcomes[position] = Confirmation.REFUSED
+                    batch.outcomes[position] = Confirmation.UNSENDABLE
 
     def check_deadlines(self) -> None:
         """Answer what has waited too long, and give up a connection that stays silent."""
@@ -470,8 +470,12 @@ class RabbitMQPublisher:
         self._exchange = exchange
         self._link = ConfirmingLink(addresses, name, exchange)
 
-    def publish(self, messages: Sequence[Message]) -> Future[list[Confirmation]]:
-        """See `Publisher.publish`."""
+    def publish(
+        self, messages: Sequence[Message], queue: str | None = None
+    ) -> Future[list[Confirmation]]:
+        """See `Publisher.publish`; every queue is bound to the default exchange by its name."""
+        if queue is not None:
+            return self._link.send([("", queue, one) for one in messages])
         exchange = self._exchange
         return self._link.send([(exchange, one.routing_key, one) for one in messages])
 

@@ -13,7 +13,7 @@ from eventbus.brokers.port import Admin, Broker, Confirmation, Consumer, Deliver
 from eventbus.brokers.rabbitmq import RabbitMQBroker
 from eventbus.message import Message
 from eventbus.tables import metadata
-from eventbus.topology import Topology, subscription_topology
+from eventbus.topology import Overflow, Topology, subscription_topology
 from tests.waiting import wait_until
 
 EXCHANGE = "events"
@@ -79,9 +79,20 @@ class Bench:
         assert consumer.wait_consuming(30), consumer.trouble
         return consumer, received
 
-    def declare(self, *patterns: str, queue: str = QUEUE, max_length: int = 1_000_000) -> Topology:
+    def declare(
+        self,
+        *patterns: str,
+        queue: str = QUEUE,
+        max_length: int = 1_000_000,
+        overflow: Overflow = Overflow.DEAD_LETTER,
+    ) -> Topology:
         topology = subscription_topology(
-            EXCHANGE, queue, patterns, longest_delay_ms=5_000, max_length=max_length
+            EXCHANGE,
+            queue,
+            patterns,
+            longest_delay_ms=5_000,
+            max_length=max_length,
+            overflow=overflow,
         )
         self.admin().declare(topology)
         return topology

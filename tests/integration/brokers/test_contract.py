@@ -91,6 +91,27 @@ def test_each_bound_queue_gets_its_own_copy(bench: Bench) -> None:
     bench.wait_counts({QUEUE: 2, "shop.ledger": 1})
 
 
+def test_a_message_for_one_queue_reaches_no_other(bench: Bench) -> None:
+    bench.declare("#")
+    bench.declare("#", queue="shop.ledger")
+    answer = bench.publisher().publish([message(1), message(2)], queue="shop.ledger").result(30)
+    assert answer == [ROUTED, ROUTED]
+    bench.wait_counts({QUEUE: 0, "shop.ledger": 2})
+    _, received = bench.consume({"shop.ledger": 10})
+    deliveries = received.wait(2)
+    assert bodies([one.message for one in deliveries]) == [message(1).body, message(2).body]
+    assert [one.from_exchange for one in deliveries] == [False, False]
+
+
+def test_a_message_for_a_queue_that_is_not_there_is_unrouted(bench: Bench) -> None:
+    bench.declare("#")
+    publisher = bench.publisher()
+    assert publisher.publish([message(1)], queue="shop.gone").result(30) == [UNROUTED]
+    bench.declare("#", queue="shop.gone")
+    assert publisher.publish([message(1)], queue="shop.gone").result(30) == [ROUTED]
+    assert bench.counts(QUEUE, "shop.gone") == [0, 1]
+
+
 def test_a_closed_publisher_answers_unknown(bench: Bench) -> None:
     publisher = bench.publisher()
     publisher.close()
@@ -587,15 +608,6 @@ def test_purge_empties_a_queue_and_says_how_many(bench: Bench) -> None:
     bench.wait_counts({QUEUE: 5})
     assert bench.admin().purge(QUEUE) == 5
     assert bench.counts(QUEUE) == [0]
-
-
-def test_a_bounded_queue_parks_its_oldest_messages(bench: Bench) -> None:
-    bench.declare("#", max_length=5)
-    assert set(bench.publish(*(message(n) for n in range(20)))) == {ROUTED}
-    bench.wait_counts({QUEUE: 5, DLQ: 15})
-    parked = list(bench.admin().browse(DLQ, 100))
-    assert sorted(bodies(parked)) == sorted(message(n).body for n in range(15))
-    assert {one.routing_key for one in parked} == {"order.paid"}
 
 
 def test_the_server_and_the_masked_url_can_be_shown(bench: Bench) -> None:

@@ -20,15 +20,27 @@ from eventbus.brokers.embedded import EmbeddedBroker, publisher
 from eventbus.brokers.embedded import consumer as consumer_module
 from eventbus.brokers.port import Confirmation, Forward, Settlement
 from eventbus.errors import BrokerUnavailable, ConfigurationError, DatabaseNotMigrated
-from eventbus.message import PARKED_AT_HEADER, REASON_HEADER
-from eventbus.topology import Binding, Queue, Topology, dead_letter_queue_name
+from eventbus.message import REASON_HEADER
+from eventbus.topology import (
+    Binding,
+    Overflow,
+    Queue,
+    Topology,
+    dead_letter_queue_name,
+    overflow_queue_name,
+)
 from tests.integration.brokers.conftest import EXCHANGE, QUEUE, Bench, Received, bodies, message
 from tests.services import PostgreSQL
 from tests.waiting import wait_until
 
 DLQ = dead_letter_queue_name(QUEUE)
+OVERFLOW = overflow_queue_name(QUEUE)
 ROUTED, UNROUTED = Confirmation.ROUTED, Confirmation.UNROUTED
-REFUSED, UNKNOWN = Confirmation.REFUSED, Confirmation.UNKNOWN
+REFUSED, UNSENDABLE, UNKNOWN = (
+    Confirmation.REFUSED,
+    Confirmation.UNSENDABLE,
+    Confirmation.UNKNOWN,
+)
 
 #: A consumer that died is found out after its lease and one look; on a loaded machine later.
 DEATH_SECONDS = 30
@@ -207,7 +219,7 @@ def test_what_cannot_be_stored_is_refused_and_the_others_are_not(bench: Bench) -
         message(routing_key="\0"),
     ]
     confirmations = bench.publish(message(1), *unfit, message(2))
-    assert confirmations == [ROUTED, REFUSED, REFUSED, REFUSED, ROUTED]
+    assert confirmations == [ROUTED, UNSENDABLE, UNSENDABLE, UNSENDABLE, ROUTED]
     assert bench.counts(QUEUE) == [2]
 
 
@@ -420,18 +432,6 @@ def test_a_cancelled_consumer_is_not_counted(bench: Bench) -> None:
 # ------------------------------------------------------------------------------------- bounds
 
 
-def test_what_is_too_much_goes_to_the_dead_letters_with_the_reason(bench: Bench) -> None:
-    bench.declare("#", max_length=5)
-    sender = bench.publisher()
-    for number in range(20):
-        assert sender.publish([message(number)]).result(10) == [ROUTED]
-    bench.wait_counts({QUEUE: 5, DLQ: 15})
-    parked = list(bench.admin().browse(DLQ, 100))
-    assert bodies(parked) == [message(n).body for n in range(15)]
-    assert all("maxlen" in one.headers[REASON_HEADER] for one in parked)
-    assert all(one.headers[PARKED_AT_HEADER] > 1_600_000_000_000 for one in parked)
-
-
 def test_what_is_delivered_does_not_count_towards_the_bound(bench: Bench) -> None:
     bench.declare("#", max_length=5)
     bench.publish(*(message(n) for n in range(5)))
@@ -439,7 +439,7 @@ def test_what_is_delivered_does_not_count_towards_the_bound(bench: Bench) -> Non
     received.wait(5)
     bench.publish(*(message(n) for n in range(5, 10)))
     received.wait(10)
-    assert bench.counts(QUEUE, DLQ) == [0, 0]
+    assert bench.counts(QUEUE, OVERFLOW) == [0, 0]
 
 
 def test_a_large_bound_is_counted_seldom_and_kept(sqlite_bench: Bench, sqlite_url: str) -> None:
@@ -447,9 +447,17 @@ def test_a_large_bound_is_counted_seldom_and_kept(sqlite_bench: Bench, sqlite_ur
     sender = sqlite_bench.publisher()
     for start in range(0, 3_000, 10):
         sender.publish([message(n) for n in range(start, start + 10)]).result(10)
-    ready, parked = sqlite_bench.counts(QUEUE, DLQ)
+    ready, overflowed = sqlite_bench.counts(QUEUE, OVERFLOW)
     assert 1_000 <= ready <= 1_010
-    assert ready + parked == 3_000
+    assert ready + overflowed == 3_000
+
+
+def test_a_message_is_refused_for_all_its_queues_or_for_none(bench: Bench) -> None:
+    bench.declare("#", max_length=5, overflow=Overflow.BLOCK)
+    bench.declare("#", queue="shop.healthy")
+    confirmations = bench.publish(*(message(n) for n in range(20)))
+    assert confirmations == [ROUTED] * 5 + [REFUSED] * 15
+    assert bench.counts(QUEUE, "shop.healthy") == [5, 5]
 
 
 # ------------------------------------------------------------------------------ declaring

@@ -25,7 +25,7 @@ from tests.services import RabbitMQ
 from tests.waiting import wait_until
 
 DLQ = dead_letter_queue_name(QUEUE)
-ROUTED, UNROUTED, REFUSED, UNKNOWN = Confirmation
+ROUTED, UNROUTED, REFUSED, UNSENDABLE, UNKNOWN = Confirmation
 
 
 @pytest.fixture
@@ -422,7 +422,7 @@ def test_what_amqp_cannot_carry_is_refused_and_the_rest_goes_on(
 ) -> None:
     rabbit.declare("#")
     assert rabbit.publish(message(1), bad, message(2), bad, message(3, "")) == [
-        ROUTED, REFUSED, ROUTED, REFUSED, ROUTED,
+        ROUTED, UNSENDABLE, ROUTED, UNSENDABLE, ROUTED,
     ]  # fmt: skip
     assert "cannot be published" in caplog.text
     _, received = rabbit.consume()
@@ -466,7 +466,7 @@ def test_a_message_larger_than_the_broker_takes_is_refused_by_name(
         part = rabbit.publisher()
         small, large = message(1), Message(b"x" * 6_000, "order.paid")
         confirmations = part.publish([small, large, small]).result(10)
-        assert confirmations[1] is REFUSED
+        assert confirmations[1] is UNSENDABLE
         assert confirmations[2] is UNKNOWN
         assert part.wait_ready(10)
         assert part.publish([small]).result(10) == [ROUTED]
