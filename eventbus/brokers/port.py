@@ -31,12 +31,9 @@ class Confirmation(enum.Enum):
     ROUTED = "routed"
     #: No queue is bound for its routing key (``basic.return``).
     UNROUTED = "unrouted"
-    #: The broker refused it (``basic.nack``): a queue is full or cannot be written to. Some of its
-    #: other queues may have it all the same.
+    #: The broker refused it (``basic.nack``); some of its queues may have it all the same.
     REFUSED = "refused"
     #: No answer came: the connection broke or the confirm timed out. It may have arrived.
-    #: The message itself is at fault, as one that is too large for the broker.
-    UNSENDABLE = "unsendable"
     UNKNOWN = "unknown"
 
 
@@ -88,12 +85,9 @@ class Forward:
         Milliseconds to wait before it comes back to the queue it was delivered from;
         ``None`` parks it in that queue's dead-letter queue.
     """
-    queue:
-        The queue that it goes to instead, at once.
 
     message: Message
-    delay_ms: int | None = None
-    queue: str | None = None
+    delay_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +114,10 @@ class QueueStats:
 class Publisher(Protocol):
     """Publishes to the topic exchange, pipelined, and tells each message's own outcome."""
 
-    def publish(
-        self, messages: Sequence[Message], queue: str | None = None
-    ) -> Future[list[Confirmation]]:
+    def publish(self, messages: Sequence[Message]) -> Future[list[Confirmation]]:
         """Start to publish `messages` in order; the future gives one `Confirmation` for each.
 
         Never blocks on the network and never raises for its state: while the broker is away each
-        With `queue` they go to that one queue and not through the topic exchange
-        (`Delivery.from_exchange` is False there); `Confirmation.UNROUTED` if it does not exist.
-
         confirmation is `Confirmation.UNKNOWN`. The future always completes, within the confirm
         time-out at the latest.
         """
@@ -198,6 +187,19 @@ class Consumer(Protocol):
         """Flush settlements for up to `timeout` seconds, then close; unsettled messages go back."""
 
 
+class Pace(Protocol):
+    """Lets a transfer go on, a batch after the other; `eventbus.workers.operations` has one."""
+
+    def next_batch(self, most: int) -> int:
+        """How many messages may go now, 1 to `most`; may wait, and may raise to end it all.
+
+        Nothing is under way meanwhile: what is moved is moved, the rest is where it was.
+        """
+
+    def advance(self, done: int) -> None:
+        """So many have been moved since the last call."""
+
+
 class Admin(Protocol):
     """Operations a person or a deployment asks for, one at a time, each answered or refused."""
 
@@ -207,17 +209,44 @@ class Admin(Protocol):
     def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
         """Counts of those `queues` that exist."""
 
-    def browse(self, queue: str, limit: int) -> Iterator[Message]:
-        """The first `limit` messages of `queue`, which stay there."""
+    def browse(self, queue: str, limit: int | None = None) -> Iterator[Message]:
+        """The messages that are in `queue` now, the first `limit` of them, one after the other.
+
+        They stay there, but as long as the iterator is neither at its end nor closed, nobody else
+        may get those that it has shown. It holds few in memory, however many there are.
+        """
 
     def transfer(
-        self, queue: str, decide: Callable[[Message], Message | None], target: str, limit: int
+        self,
+        queue: str,
+        decide: Callable[[Message], Message | None],
+        target: str,
+        limit: int | None = None,
+        pace: Pace | None = None,
     ) -> int:
         """Move messages of `queue` to the queue `target`; returns how many were moved.
 
-        Each message that is in `queue` now, up to `limit` moves, is shown to `decide`: it returns
-        the message to send, or None to leave it where it is. A message is removed from `queue`
-        only after `target` has confirmed it.
+        Each message that is in `queue` now, up to `limit` moves, is shown to `decide`, perhaps
+        twice: it returns the message to send, or None to leave it where it is. A message is
+        removed from `queue` only after `target` has confirmed it. Of two transfers at the same
+        time, each message goes to one.
+
+        Raises
+        ------
+        UnknownName
+            There is no such queue; what was not moved stays.
+        """
+
+    def remove(
+        self,
+        queue: str,
+        decide: Callable[[Message], bool],
+        limit: int | None = None,
+        pace: Pace | None = None,
+    ) -> int:
+        """Delete the messages of `queue` for which `decide` says so; returns how many.
+
+        Otherwise as `transfer`.
         """
 
     def purge(self, queue: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
@@ -15,13 +16,15 @@ from sqlalchemy.engine import Connection, Row
 from eventbus import database, tables, wakeup
 from eventbus.brokers.embedded import rows
 from eventbus.brokers.embedded.link import CHANNEL, Link
-from eventbus.brokers.port import QueueStats
+from eventbus.brokers.port import Pace, QueueStats
 from eventbus.database import now_ms
 from eventbus.errors import TopologyMismatch, UnknownName
 from eventbus.message import Message
 from eventbus.topology import RETRY_LEVELS_MS, Topology
 
-_PAGE = 100
+#: Rows that are read, or moved, at a time; fewer where they are large.
+_PAGE = 250
+_PAGE_BYTES = 16 * 1024 * 1024
 
 _message = tables.message
 
@@ -102,48 +105,81 @@ class EmbeddedAdmin:
                 if queue in known
             }
 
-    def browse(self, queue: str, limit: int) -> Iterator[Message]:
-        left = limit
-        for page in self._pages(queue, limit):
-            for row in page[:left]:
-                yield _readable(row)
-            left -= len(page)
-            if left <= 0:
-                return
+    def browse(self, queue: str, limit: int | None = None) -> Iterator[Message]:
+        for row in itertools.islice(self._rows(queue), limit):
+            yield _readable(row)
 
     def transfer(
-        self, queue: str, decide: Callable[[Message], Message | None], target: str, limit: int
+        self,
+        queue: str,
+        decide: Callable[[Message], Message | None],
+        target: str,
+        limit: int | None = None,
+        pace: Pace | None = None,
     ) -> int:
         with self._link.reading() as connection:
-            _require(_arguments(connection), target)
-        moved = 0
-        for page in self._pages(queue, _PAGE):
-            chosen: list[tuple[int, Message]] = []
-            try:
-                for row in page:
-                    if moved + len(chosen) >= limit:
-                        break
-                    message = decide(_readable(row))
-                    if message is not None:
-                        chosen.append((row.seq, message))
-            finally:
-                # What was decided before a decision failed, or was interrupted, is carried out.
-                moved += self._move(chosen, target)
-            if moved >= limit:
-                break
+            _require(definitions.arguments_of_all(connection), target)
+
+        def move(connection: Connection, chosen: dict[int, Message]) -> None:
+            rows.insert(connection, [rows.new_row(target, one) for one in chosen.values()])
+
+        moved = self._settle(queue, decide, move, limit, pace)
+        if moved:
+            wakeup.notify(self._link.url, CHANNEL)
         return moved
 
-    def _move(self, chosen: list[tuple[int, Message]], target: str) -> int:
-        """Move what nobody has taken since it was read."""
+    def remove(
+        self,
+        queue: str,
+        decide: Callable[[Message], bool],
+        limit: int | None = None,
+        pace: Pace | None = None,
+    ) -> int:
+        def chosen(message: Message) -> Message | None:
+            return message if decide(message) else None
+
+        return self._settle(queue, chosen, lambda connection, rows: None, limit, pace)
+
+    def _settle(
+        self,
+        queue: str,
+        decide: Callable[[Message], Message | None],
+        act: Callable[[Connection, dict[int, Message]], None],
+        limit: int | None,
+        pace: Pace | None,
+    ) -> int:
+        """Delete the rows that `decide` chooses, each after `act`, in one transaction with it."""
+        moved = 0
+        found = self._rows(queue)
+        ended = False
+        while not ended and (limit is None or moved < limit):
+            room = _PAGE if limit is None else min(_PAGE, limit - moved)
+            if pace is not None:
+                room = pace.next_batch(room)
+            chosen: dict[int, Message] = {}
+            settled = 0
+            try:
+                ended = _choose(found, decide, chosen, room)
+            finally:
+                # What was decided before a decision failed, or was interrupted, is carried out.
+                settled = self._carry_out(chosen, act)
+                moved += settled
+                if pace is not None:
+                    pace.advance(settled)
+        return moved
+
+    def _carry_out(
+        self, chosen: dict[int, Message], act: Callable[[Connection, dict[int, Message]], None]
+    ) -> int:
+        """Settle what nobody has taken since it was read."""
         if not chosen:
             return 0
         with self._link.writing() as connection:
-            free = rows.still_owned(connection, [seq for seq, _ in chosen])
-            moving = [(seq, message) for seq, message in chosen if seq in free]
-            rows.insert(connection, [rows.new_row(target, message) for _, message in moving])
-            rows.delete(connection, [seq for seq, _ in moving])
-        wakeup.notify(self._link.url, CHANNEL)
-        return len(moving)
+            free = rows.still_owned(connection, chosen)
+            left = {seq: message for seq, message in chosen.items() if seq in free}
+            act(connection, left)
+            rows.delete(connection, left)
+        return len(left)
 
     def purge(self, queue: str) -> int:
         with self._link.writing() as connection:
@@ -160,13 +196,13 @@ class EmbeddedAdmin:
     def close(self) -> None:
         self._link.close()
 
-    def _pages(self, queue: str, size: int) -> Iterator[Sequence[Row[Any]]]:
-        """What `queue` holds now, page by page, each read in a transaction of its own."""
+    def _rows(self, queue: str) -> Iterator[Row[Any]]:
+        """What `queue` holds now, read page by page, each in a transaction of its own."""
         with self._link.reading() as connection:
-            arguments = _require(_arguments(connection), queue)
+            arguments = _require(definitions.arguments_of_all(connection), queue)
             now = connection.scalar(sa.select(now_ms()))
             last = connection.scalar(sa.select(sa.func.max(_message.c.seq))) or 0
-        after = 0
+        after, size = 0, 1
         while after < last:
             with self._link.reading() as connection:
                 page = connection.execute(
@@ -177,12 +213,33 @@ class EmbeddedAdmin:
                         _message.c.seq <= last,
                     )
                     .order_by(_message.c.seq)
-                    .limit(min(size, _PAGE))
+                    .limit(size)
                 ).all()
             if not page:
                 return
             after = page[-1].seq
-            yield page
+            largest = max(len(row.body) for row in page)
+            size = min(_PAGE, max(1, _PAGE_BYTES // max(1, largest)))
+            yield from page
+
+
+def _choose(
+    found: Iterator[Row[Any]],
+    decide: Callable[[Message], Message | None],
+    chosen: dict[int, Message],
+    room: int,
+) -> bool:
+    """Put up to `room` messages that `decide` chooses into `chosen`; whether none is left."""
+    size = 0
+    while len(chosen) < room and size < _PAGE_BYTES:
+        row = next(found, None)
+        if row is None:
+            return True
+        message = decide(_readable(row))
+        if message is not None:
+            chosen[row.seq] = message
+            size += len(message.body)
+    return False
 
 
 class _DeclaredMeanwhile(Exception):

@@ -146,9 +146,9 @@ def ack_frame(channel: int, tag: int, multiple: bool) -> bytes:
     return _settle_frame.pack(1, channel, 13, _ACK_ID, tag, multiple, 0xCE)
 
 
-def requeue_frame(channel: int, tag: int) -> bytes:
+def requeue_frame(channel: int, tag: int, multiple: bool = False) -> bytes:
     """The frame of one ``basic.nack`` with ``requeue``."""
-    return _settle_frame.pack(1, channel, 13, _NACK_ID, tag, 2, 0xCE)
+    return _settle_frame.pack(1, channel, 13, _NACK_ID, tag, 2 + multiple, 0xCE)
 
 
 def encode_properties(message: Message) -> bytes:

@@ -11,11 +11,11 @@ import amqp.exceptions
 import kombu
 import kombu.exceptions
 
-from eventbus.brokers.port import QueueStats
+from eventbus.brokers.port import Pace, QueueStats
 from eventbus.brokers.rabbitmq.address import Address, explain
 from eventbus.brokers.rabbitmq.broker import unavailable
 from eventbus.brokers.rabbitmq.connection import client_properties
-from eventbus.brokers.rabbitmq.moving import ANSWER_SECONDS, Move, present
+from eventbus.brokers.rabbitmq.moving import ANSWER_SECONDS, Look, Target, settle
 from eventbus.brokers.rabbitmq.raw_message import frame_handler
 from eventbus.errors import (
     BrokerUnavailable,
@@ -77,30 +77,37 @@ class RabbitMQAdmin:
                 found[name] = self._run(name, _stats, name)
         return found
 
-    def browse(self, queue: str, limit: int) -> Iterator[Message]:
+    def browse(self, queue: str, limit: int | None = None) -> Iterator[Message]:
         """See `Admin.browse`: fetched unacknowledged, then given back."""
-        with self._channel(queue) as channel, present(channel, queue, limit) as messages:
-            return iter([raw.decoded() for raw in messages])
+        with self._look(queue) as look:
+            for raw in look.messages(limit):
+                yield raw.decoded()
 
     def transfer(
-        self, queue: str, decide: Callable[[Message], Message | None], target: str, limit: int
+        self,
+        queue: str,
+        decide: Callable[[Message], Message | None],
+        target: str,
+        limit: int | None = None,
+        pace: Pace | None = None,
     ) -> int:
         """See `Admin.transfer`."""
-        if limit < 1:
-            return 0
-        with (
-            self._channel(queue) as channel,
-            self._channel(target) as publishing,
-            present(channel, queue) as messages,
-            Move(channel, publishing, target) as move,
-        ):
-            for raw in messages:
-                chosen = decide(raw.decoded())
-                if chosen is not None:  # else it stays unacknowledged and goes back at the end
-                    move.send(chosen, raw.delivery_tag)
-                    if move.sent == limit:
-                        break
-        return move.moved
+        with self._channel(target) as channel:
+            return settle(lambda: self._look(queue), Target(channel, target), decide, limit, pace)
+
+    def remove(
+        self,
+        queue: str,
+        decide: Callable[[Message], bool],
+        limit: int | None = None,
+        pace: Pace | None = None,
+    ) -> int:
+        """See `Admin.remove`."""
+
+        def chosen(message: Message) -> Message | None:
+            return message if decide(message) else None
+
+        return settle(lambda: self._look(queue), None, chosen, limit, pace)
 
     def purge(self, queue: str) -> int:
         """See `Admin.purge`."""
@@ -115,6 +122,11 @@ class RabbitMQAdmin:
         """See `Admin.close`."""
         with contextlib.suppress(Exception):
             self._connection.release()
+
+    @contextlib.contextmanager
+    def _look(self, queue: str) -> Iterator[Look]:
+        with self._channel(queue) as channel, Look(channel, queue) as look:
+            yield look
 
     def _run(self, name: str, action: Callable[..., Any], *arguments: Any) -> Any:
         with self._channel(name) as channel:
