@@ -118,7 +118,7 @@ class EmbeddedAdmin:
         pace: Pace | None = None,
     ) -> int:
         with self._link.reading() as connection:
-            _require(definitions.arguments_of_all(connection), target)
+            _require(_arguments(connection), target)
 
         def move(connection: Connection, chosen: dict[int, Message]) -> None:
             rows.insert(connection, [rows.new_row(target, one) for one in chosen.values()])
@@ -199,7 +199,7 @@ class EmbeddedAdmin:
     def _rows(self, queue: str) -> Iterator[Row[Any]]:
         """What `queue` holds now, read page by page, each in a transaction of its own."""
         with self._link.reading() as connection:
-            arguments = _require(definitions.arguments_of_all(connection), queue)
+            arguments = _require(_arguments(connection), queue)
             now = connection.scalar(sa.select(now_ms()))
             last = connection.scalar(sa.select(sa.func.max(_message.c.seq))) or 0
         after, size = 0, 1
