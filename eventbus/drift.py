@@ -310,11 +310,12 @@ def _extra_queues(declared: Topology, found: Found, service: str) -> Iterator[Ch
             )
 
 
-def removal_order(name: str) -> tuple[str, int, str]:
+def removal_order(name: str) -> tuple[str, int, int, str]:
     """Sorts the queues of a subscription so that none goes while another points to it."""
     base = _COMPANION.sub("", name)
-    rank = 0 if ".retry." in name else 1 if name == base else 2
-    return base, rank, name
+    level = re.search(r"\.retry\.(\d+)$", name)
+    rank = 0 if level else 1 if name == base else 2
+    return base, rank, int(level[1]) if level else 0, name
 
 
 def _is_aside(name: str, declared: Topology) -> bool:

@@ -41,6 +41,9 @@ class Settings:
     broker_url:
         ``amqp://`` or ``amqps://`` (several hosts separated by ``;``), or a database URL for the
         embedded broker there; unset: the embedded broker in `database_url`.
+    management_url:
+        ``http://`` or ``https://`` address of RabbitMQ's management API, which the commands
+        ``topology`` and ``doctor`` ask; unset: its usual port on the broker's host.
     redis_url:
         Where idempotency keys are kept; unset: in `database_url`.
     exchange:
@@ -69,6 +72,7 @@ class Settings:
 
     database_url: str = DEFAULT_DATABASE_URL
     broker_url: str | None = None
+    management_url: str | None = None
     redis_url: str | None = None
     exchange: str = "events"
     idempotency_ttl: timedelta = timedelta(days=7)
@@ -267,6 +271,16 @@ def _broker_url(value: Any) -> str:
     return text
 
 
+def _management_url(value: Any) -> str:
+    text = str(value)
+    if text.partition("://")[0] not in ("http", "https") or not urlsplit(text).hostname:
+        raise ValueError(
+            "expected the address of RabbitMQ's management API, such as 'http://host:15672'"
+        )
+    _check_address(text, "@" in text)
+    return text
+
+
 def _redis_url(value: Any) -> str:
     text = str(value)
     scheme = text.partition("://")[0]
@@ -343,6 +357,7 @@ def _bytes(value: Any) -> int:
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "database_url": _database_url,
     "broker_url": _broker_url,
+    "management_url": _management_url,
     "redis_url": _redis_url,
     "exchange": _exchange,
     "idempotency_ttl": parse_duration,

@@ -22,6 +22,19 @@ POINTS = frozenset(
         "worker.handled",  # the effect is there, nothing remembers it
         "worker.remembered",  # the effect is remembered, the message is not acknowledged
         "worker.settled",
+        # A queue gets other arguments; in this order.
+        "topology.set_aside",  # the queue beside is there
+        "topology.moving",  # a message has been moved, back or forth, and is acknowledged
+        "topology.moved",  # most are beside
+        "topology.bound_aside",  # events go to both
+        "topology.unbound_queue",  # events go beside alone
+        "topology.deleted",  # the old queue is gone
+        "topology.declared",  # the new one is there
+        "topology.returned",  # most are back
+        "topology.bound_queue",
+        "topology.unbound_aside",
+        "topology.finished",
+        "topology.changed",  # the embedded broker's one step
     }
 )
 

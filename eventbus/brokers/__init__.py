@@ -18,4 +18,4 @@ def make_broker(settings: Settings) -> Broker:
         return EmbeddedBroker(settings.broker_database_url, settings.exchange)
     from eventbus.brokers.rabbitmq import RabbitMQBroker
 
-    return RabbitMQBroker(str(settings.broker_url), settings.exchange)
+    return RabbitMQBroker(str(settings.broker_url), settings.exchange, settings.management_url)

@@ -20,8 +20,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from eventbus.drift import Found, FoundQueue
 from eventbus.message import Message
-from eventbus.topology import Topology
+from eventbus.topology import Binding, Queue, Topology
 
 
 class Confirmation(enum.Enum):
@@ -31,8 +32,11 @@ class Confirmation(enum.Enum):
     ROUTED = "routed"
     #: No queue is bound for its routing key (``basic.return``).
     UNROUTED = "unrouted"
-    #: The broker refused it (``basic.nack``); some of its queues may have it all the same.
+    #: The broker refused it (``basic.nack``): a queue is full or cannot be written to. Some of its
+    #: other queues may have it all the same.
     REFUSED = "refused"
+    #: The message itself is at fault, as one that is too large for the broker.
+    UNSENDABLE = "unsendable"
     #: No answer came: the connection broke or the confirm timed out. It may have arrived.
     UNKNOWN = "unknown"
 
@@ -84,10 +88,13 @@ class Forward:
     delay_ms:
         Milliseconds to wait before it comes back to the queue it was delivered from;
         ``None`` parks it in that queue's dead-letter queue.
+    queue:
+        The queue that it goes to instead, at once.
     """
 
     message: Message
-    delay_ms: int | None
+    delay_ms: int | None = None
+    queue: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +121,13 @@ class QueueStats:
 class Publisher(Protocol):
     """Publishes to the topic exchange, pipelined, and tells each message's own outcome."""
 
-    def publish(self, messages: Sequence[Message]) -> Future[list[Confirmation]]:
+    def publish(
+        self, messages: Sequence[Message], queue: str | None = None
+    ) -> Future[list[Confirmation]]:
         """Start to publish `messages` in order; the future gives one `Confirmation` for each.
+
+        With `queue` they go to that one queue and not through the topic exchange
+        (`Delivery.from_exchange` is False there); `Confirmation.UNROUTED` if it does not exist.
 
         Never blocks on the network and never raises for its state: while the broker is away each
         confirmation is `Confirmation.UNKNOWN`. The future always completes, within the confirm
@@ -200,11 +212,56 @@ class Pace(Protocol):
         """So many have been moved since the last call."""
 
 
+class Progress(Protocol):
+    """Told how a long operation goes; what it raises ends the operation between two steps."""
+
+    def step(self, name: str) -> None:
+        """A step is done, and is not done again when the operation is resumed."""
+
+    def moved(self, count: int) -> None:
+        """So many more messages are in another queue."""
+
+
 class Admin(Protocol):
     """Operations a person or a deployment asks for, one at a time, each answered or refused."""
 
     def declare(self, topology: Topology) -> None:
         """Create what is missing of `topology`; raise `TopologyMismatch` where it differs."""
+
+    def inspect(self, declared: Topology, prefix: str) -> Found:
+        """What the broker holds of the `declared`, and of queues whose names begin with `prefix`.
+
+        Changes nothing, and says in `Found.notes` what it could not see.
+        """
+
+    def unbind(self, binding: Binding) -> None:
+        """Remove a binding; one that is not there is none."""
+
+    def delete(self, queue: FoundQueue) -> None:
+        """Delete a queue in which nothing is and which nobody consumes.
+
+        Raises
+        ------
+        QueueInUse
+            It is left as it was.
+        """
+
+    def replace(self, queue: Queue, bindings: Sequence[Binding], progress: Progress) -> None:
+        """Give an existing queue the arguments that `queue` has; its messages are kept.
+
+        Nobody must consume it meanwhile. Killed in the middle, it goes on when it is called again;
+        of the messages that were under way then, those without an id may be in the queue twice.
+
+        Parameters
+        ----------
+        bindings:
+            Those it is to have at the end, besides those it has.
+
+        Raises
+        ------
+        QueueInUse
+            Somebody consumes it, or it is being replaced already.
+        """
 
     def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
         """Counts of those `queues` that exist."""

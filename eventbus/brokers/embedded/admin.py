@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil
@@ -14,13 +15,15 @@ from sqlalchemy import exc
 from sqlalchemy.engine import Connection, Row
 
 from eventbus import database, tables, wakeup
-from eventbus.brokers.embedded import rows
+from eventbus.brokers.embedded import definitions, rows
 from eventbus.brokers.embedded.link import CHANNEL, Link
-from eventbus.brokers.port import Pace, QueueStats
+from eventbus.brokers.embedded.routes import FRESH_SECONDS
+from eventbus.brokers.port import Pace, Progress, QueueStats
 from eventbus.database import now_ms
-from eventbus.errors import TopologyMismatch, UnknownName
+from eventbus.drift import Found, FoundQueue, mismatch
+from eventbus.errors import QueueInUse, UnknownName
 from eventbus.message import Message
-from eventbus.topology import RETRY_LEVELS_MS, Topology
+from eventbus.topology import RETRY_LEVELS_MS, Binding, Queue, Topology
 
 #: Rows that are read, or moved, at a time; fewer where they are large.
 _PAGE = 250
@@ -44,18 +47,41 @@ class EmbeddedAdmin:
 
     def _declare(self, topology: Topology) -> None:
         with self._link.writing() as connection:
-            known = _arguments(connection)
+            known = definitions.arguments_of_all(connection)
             self._add(connection, topology, set(known))
-        differences = [
-            difference
-            for queue in topology.queues
-            if queue.name in known
-            for difference in _differences(queue.name, queue.arguments, known[queue.name])
-        ]
+        differences = list(definitions.differences(topology, known))
         if differences:
-            raise TopologyMismatch(
-                "; ".join(differences) + "; see 'eventbus topology plan' for what to do"
-            )
+            raise mismatch(differences)
+
+    def inspect(self, declared: Topology, prefix: str) -> Found:
+        with self._link.reading() as connection:
+            return definitions.inspect(connection, declared, prefix)
+
+    def unbind(self, binding: Binding) -> None:
+        with self._link.writing() as connection:
+            definitions.unbind(connection, binding)
+
+    def delete(self, queue: FoundQueue) -> None:
+        with self._link.writing() as connection:
+            _require_unused(connection, queue.name)
+            bindings = definitions.remove(connection, queue.name)
+        # Until then publishers may still use the bindings as they have read them.
+        time.sleep(2 * FRESH_SECONDS)
+        with self._link.reading() as connection:
+            late = definitions.messages_in(connection, queue.name)
+        if late:
+            back = Queue(queue.name, dict(queue.arguments or {}))
+            self.declare(Topology((), (back,), tuple(bindings)))
+            raise _in_use(queue.name, late, 0)
+
+    def replace(self, queue: Queue, bindings: Sequence[Binding], progress: Progress) -> None:
+        with self._link.writing() as connection:
+            consumers = definitions.attached_consumers(connection).count(queue.name)
+            if consumers:
+                raise _in_use(queue.name, 0, consumers)
+            definitions.change(connection, queue)
+            progress.step("changed")
+        self.declare(Topology((), (queue,), tuple(bindings)))
 
     def _add(self, connection: Connection, topology: Topology, known: set[str]) -> None:
         bound = {
@@ -87,8 +113,8 @@ class EmbeddedAdmin:
     def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
         with self._link.reading() as connection:
             now = connection.scalar(sa.select(now_ms()))
-            known = _arguments(connection)
-            attached = _attached(connection)
+            known = definitions.arguments_of_all(connection)
+            attached = definitions.attached_consumers(connection)
             return {
                 queue: QueueStats(
                     int(
@@ -118,7 +144,7 @@ class EmbeddedAdmin:
         pace: Pace | None = None,
     ) -> int:
         with self._link.reading() as connection:
-            _require(_arguments(connection), target)
+            _require(definitions.arguments_of_all(connection), target)
 
         def move(connection: Connection, chosen: dict[int, Message]) -> None:
             rows.insert(connection, [rows.new_row(target, one) for one in chosen.values()])
@@ -183,7 +209,7 @@ class EmbeddedAdmin:
 
     def purge(self, queue: str) -> int:
         with self._link.writing() as connection:
-            known = _arguments(connection)
+            known = definitions.arguments_of_all(connection)
             now = connection.scalar(sa.select(now_ms()))
             result = connection.execute(
                 _message.delete().where(_held(queue, _require(known, queue), now))
@@ -199,7 +225,7 @@ class EmbeddedAdmin:
     def _rows(self, queue: str) -> Iterator[Row[Any]]:
         """What `queue` holds now, read page by page, each in a transaction of its own."""
         with self._link.reading() as connection:
-            arguments = _require(_arguments(connection), queue)
+            arguments = _require(definitions.arguments_of_all(connection), queue)
             now = connection.scalar(sa.select(now_ms()))
             last = connection.scalar(sa.select(sa.func.max(_message.c.seq))) or 0
         after, size = 0, 1
@@ -246,34 +272,23 @@ class _DeclaredMeanwhile(Exception):
     """Another process has declared the same at the same time."""
 
 
-def _differences(queue: str, declared: dict[str, Any], existing: dict[str, Any]) -> list[str]:
-    wanted: dict[str, Any] = json.loads(json.dumps(declared))
-    return [
-        f"queue {queue!r} exists with argument {name!r} {existing.get(name, 'unset')!r}, "
-        f"declared is {wanted.get(name, 'unset')!r}"
-        for name in sorted(existing.keys() | wanted.keys())
-        if existing.get(name) != wanted.get(name)
-    ]
+def _require_unused(connection: Connection, queue: str) -> None:
+    messages = definitions.messages_in(connection, queue)
+    consumers = definitions.attached_consumers(connection).count(queue)
+    if messages or consumers:
+        raise _in_use(queue, messages, consumers)
 
 
-def _arguments(connection: Connection) -> dict[str, dict[str, Any]]:
-    """The arguments of every queue, by name."""
-    found = connection.execute(sa.select(tables.queue.c.name, tables.queue.c.arguments))
-    return {row.name: json.loads(row.arguments) for row in found}
+def _in_use(queue: str, messages: int, consumers: int) -> QueueInUse:
+    return QueueInUse(
+        f"queue {queue!r} is in use: it has {messages} messages and {consumers} consumers"
+    )
 
 
 def _require(known: dict[str, dict[str, Any]], queue: str) -> dict[str, Any]:
     if queue not in known:
         raise UnknownName.among("queue", queue, known)
     return known[queue]
-
-
-def _attached(connection: Connection) -> list[str]:
-    """The name of a queue once for each consumer that is alive."""
-    found = connection.scalars(
-        sa.select(tables.consumer.c.queues).where(tables.consumer.c.lease_until_ms >= now_ms())
-    )
-    return [queue for queues in found for queue in json.loads(queues)]
 
 
 def _held(queue: str, arguments: dict[str, Any], now: int | None) -> sa.ColumnElement[bool]:

@@ -22,6 +22,8 @@ class RabbitMQBroker:
         ``amqp://user:password@host:5672/vhost`` or ``amqps://...``, several separated by ``;``.
     exchange:
         The topic exchange that events are published to.
+    management_url:
+        Where the management plugin's HTTP API is, if not at its usual port.
 
     Raises
     ------
@@ -29,8 +31,9 @@ class RabbitMQBroker:
         `url` is no such URL.
     """
 
-    def __init__(self, url: str, exchange: str) -> None:
+    def __init__(self, url: str, exchange: str, management_url: str | None = None) -> None:
         self.url = mask(url)
+        self._management_url = management_url
         self._exchange = exchange
         self._addresses = parse_addresses(url)
 
@@ -51,7 +54,7 @@ class RabbitMQBroker:
         # kombu costs memory and start time that a worker and a dispatcher need not pay.
         from eventbus.brokers.rabbitmq.control import RabbitMQAdmin
 
-        return RabbitMQAdmin(self._addresses)
+        return RabbitMQAdmin(self._addresses, self._management_url)
 
     def ping(self) -> None:
         """See `Broker.ping`: the first host that answers is enough."""

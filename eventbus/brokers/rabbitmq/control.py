@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import amqp.exceptions
 import kombu
 import kombu.exceptions
 
-from eventbus.brokers.port import Pace, QueueStats
+from eventbus.brokers.port import Pace, Progress, QueueStats
 from eventbus.brokers.rabbitmq.address import Address, explain
 from eventbus.brokers.rabbitmq.broker import unavailable
 from eventbus.brokers.rabbitmq.connection import client_properties
+from eventbus.brokers.rabbitmq.evacuation import delete_unused, in_use
+from eventbus.brokers.rabbitmq.forwarding import copy_of
+from eventbus.brokers.rabbitmq.migration import migrate
 from eventbus.brokers.rabbitmq.moving import ANSWER_SECONDS, Look, Target, settle
-from eventbus.brokers.rabbitmq.raw_message import frame_handler
+from eventbus.brokers.rabbitmq.probing import Refusal, probe, read_refusal
+from eventbus.brokers.rabbitmq.raw_message import RawMessage, frame_handler
+from eventbus.drift import (
+    Difference,
+    Found,
+    FoundQueue,
+    differences_of,
+    migration_queue_name,
+    mismatch,
+)
 from eventbus.errors import (
     BrokerUnavailable,
     EventBusError,
+    QueueInUse,
     TopologyMismatch,
     UnknownName,
 )
 from eventbus.message import Message
 from eventbus.topology import Binding, Exchange, Queue, Topology
+
+if TYPE_CHECKING:
+    from eventbus.brokers.rabbitmq.management import Management
 
 #: What kombu and py-amqp raise when there is no connection, or none any more.
 _CONNECTION_ERRORS = (OSError, amqp.exceptions.ConnectionError, kombu.exceptions.OperationalError)
@@ -32,10 +49,11 @@ _CONNECTION_ERRORS = (OSError, amqp.exceptions.ConnectionError, kombu.exceptions
 #: kombu is annotated in part only.
 _kombu: Any = kombu
 
-_INEQUIVALENT = re.compile(
-    r"inequivalent arg '(?P<argument>[^']+)' for (?P<kind>queue|exchange) '(?P<name>.+?)' in vhost"
-    r" .*?: received (?P<declared>.+?) but current is (?P<current>.+?)$"
-)
+logger = logging.getLogger(__name__)
+
+
+class _AccessRefused(EventBusError):
+    """The user lacks a right (403)."""
 
 
 class RabbitMQAdmin:
@@ -47,27 +65,174 @@ class RabbitMQAdmin:
         No host lets us in; the message gives each host's reason.
     """
 
-    def __init__(self, addresses: Sequence[Address]) -> None:
+    def __init__(self, addresses: Sequence[Address], management_url: str | None = None) -> None:
         self._address, self._connection = _connect(addresses)
+        self._management_url = management_url
+        #: While set, a new connection would not have the lock that the broken one had.
+        self._locked = False
 
     def declare(self, topology: Topology) -> None:
-        """See `Admin.declare`; all differences are found before one error names them."""
-        differences: list[str] = []
-        declared: list[Exchange | Queue] = [*topology.exchanges, *topology.queues]
-        for one in declared:
+        """See `Admin.declare`; all differences are found before one error names them.
+
+        A user without the right to configure may use what an other has declared.
+        """
+        unchecked = [one.name for one in topology.exchanges if not self._declare(one)]
+        differences: list[Difference] = []
+        for queue in topology.queues:
             try:
-                self._run(one.name, _declare, one)
-            except TopologyMismatch as difference:
-                differences.append(str(difference))
+                if not self._declare(queue):
+                    unchecked.append(queue.name)
+            except TopologyMismatch:
+                differences += self._differences(queue)
         if differences:
-            raise TopologyMismatch(
-                "the broker has other arguments than declared: "
-                + "; ".join(differences)
-                + ". Arguments of a queue cannot be changed: move its messages, delete it, "
-                "declare it again, or keep the old value in the declaration"
-            )
+            raise mismatch(differences)
         for binding in topology.bindings:
-            self._run(binding.queue, _bind, binding)
+            try:
+                self._run(binding.queue, _bind, binding)
+            except _AccessRefused:
+                unchecked.append(f"{binding.pattern} to {binding.queue}")
+        if unchecked:
+            logger.warning(
+                "user %r may not declare these, so they are used as they are: %s; run 'eventbus "
+                "topology apply' as a user who may",
+                self._address.user,
+                ", ".join(unchecked),
+            )
+
+    def _declare(self, one: Exchange | Queue) -> bool:
+        """Declare it; False where the user may not, but it is there."""
+        try:
+            self._run(one.name, _declare, one)
+        except _AccessRefused:
+            if self._exists(one):
+                return False
+            kind = "exchange" if isinstance(one, Exchange) else "queue"
+            raise EventBusError(
+                f"user {self._address.user!r} has no right to configure {kind} {one.name!r}, which "
+                f"does not exist; run 'eventbus topology apply' as a user who may, or grant the "
+                f"right (rabbitmqctl set_permissions)"
+            ) from None
+        return True
+
+    def _exists(self, one: Exchange | Queue) -> bool:
+        try:
+            self._run(one.name, _look_at, one)
+        except UnknownName:
+            return False
+        return True
+
+    def _differences(self, queue: Queue) -> Sequence[Difference]:
+        found = self.find(queue)
+        differences = differences_of(queue, found) if found is not None else ()
+        return differences or (Difference(queue.name, "?", "as declared", "refused"),)
+
+    def find(self, queue: Queue) -> FoundQueue | None:
+        """`queue` as it is on the broker; None if it is not there."""
+        try:
+            stats = self._run(queue.name, _stats, queue.name)
+        except UnknownName:
+            return None
+        refusals = _Refusals(self, queue.name)
+        found = probe(queue.name, queue.arguments, refusals.of)
+        return replace(
+            found,
+            arguments=None if refusals.forbidden else found.arguments,
+            messages=stats.messages,
+            consumers=stats.consumers,
+        )
+
+    def inspect(self, declared: Topology, prefix: str) -> Found:
+        """See `Admin.inspect`: through the HTTP API where there is one."""
+        from eventbus.brokers.rabbitmq.inspection import inspect_with_amqp, inspect_with_api
+        from eventbus.brokers.rabbitmq.management import ManagementUnavailable
+
+        try:
+            return inspect_with_api(self.management(), declared, prefix, self.stats)
+        except ManagementUnavailable as why_not:
+            return inspect_with_amqp(declared, self._find_exchange, self.find, why_not)
+
+    def management(self) -> Management:
+        """The HTTP API of this very broker; raises `ManagementUnavailable`."""
+        # A worker only declares: it need not load an HTTP client.
+        from eventbus.brokers.rabbitmq.management import Management
+
+        management = Management(self._management_url, self._address)
+        management.check(self._connection.connection.server_properties.get("cluster_name"))
+        return management
+
+    def _find_exchange(self, exchange: Exchange) -> tuple[str | None] | None:
+        """Its type in a tuple, None in it where that cannot be seen; None if it is not there."""
+        if not self._exists(exchange):
+            return None
+        try:
+            self._run(exchange.name, _declare, exchange)
+        except TopologyMismatch as mismatched:
+            refusal = read_refusal(str(mismatched))
+            return (str(refusal.current) if refusal is not None else "another",)
+        except EventBusError:
+            return (None,)
+        return (exchange.kind,)
+
+    def bindings_of(self, queue: str) -> list[Binding]:
+        """The bindings of `queue`, none where they cannot be seen."""
+        from eventbus.brokers.rabbitmq.management import ManagementUnavailable
+
+        try:
+            return self.management().bindings_of(queue)
+        except ManagementUnavailable:
+            return []
+
+    def unbind(self, binding: Binding) -> None:
+        """See `Admin.unbind`."""
+        with contextlib.suppress(UnknownName):
+            self._run(binding.queue, _unbind, binding)
+
+    def delete(self, queue: FoundQueue) -> None:
+        """See `Admin.delete`."""
+        if queue.messages or queue.consumers:
+            raise in_use(queue.name, queue.messages, queue.consumers)
+        try:
+            late = self._run(queue.name, delete_unused, queue.name, queue.is_quorum)
+        except UnknownName:
+            return
+        except TopologyMismatch as refused:  # 406: in use, or not empty
+            raise QueueInUse(f"queue {queue.name!r} is in use: {refused}") from None
+        if late:
+            self._put_back(queue, late)
+
+    def _put_back(self, queue: FoundQueue, late: Sequence[RawMessage]) -> None:
+        """Undo a deletion in whose very moment messages came."""
+        self.declare(Topology((), (Queue(queue.name, dict(queue.arguments or {})),), ()))
+        with self._channel(queue.name) as channel:
+            channel.confirm_select()
+            for raw in late:
+                outgoing = RawMessage.outgoing(copy_of(raw.decoded()))
+                channel.basic_publish_confirm(outgoing, exchange="", routing_key=queue.name)
+        raise in_use(queue.name, len(late), 0)
+
+    def replace(self, queue: Queue, bindings: Sequence[Binding], progress: Progress) -> None:
+        """See `Admin.replace`."""
+        with self._lock(queue.name):
+            migrate(self, queue, bindings, progress)
+
+    @contextlib.contextmanager
+    def _lock(self, queue: str) -> Iterator[None]:
+        """Keep others from doing the same: an exclusive queue, which goes with this connection."""
+        name = f"{migration_queue_name(queue)}.lock"
+        with self._channel(name) as channel:
+            try:
+                channel.queue_declare(name, exclusive=True, durable=False)
+            except amqp.exceptions.ResourceLocked:
+                raise QueueInUse(
+                    f"queue {queue!r} is being replaced by another process at this moment"
+                ) from None
+            self._locked = True
+            try:
+                yield
+            finally:
+                self._locked = False
+                with contextlib.suppress(Exception):
+                    channel.queue_delete(name)
 
     def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
         """See `Admin.stats`."""
@@ -132,10 +297,16 @@ class RabbitMQAdmin:
         with self._channel(name) as channel:
             return action(channel, *arguments)
 
+    def channel(self, name: str) -> contextlib.AbstractContextManager[Any]:
+        """A channel for operations on `name`, whose errors become ours."""
+        return self._channel(name)
+
     def _open_channel(self) -> Any:
         try:
             return self._connection.channel()
         except _CONNECTION_ERRORS:
+            if self._locked:
+                raise
             # It broke while nobody used it; kombu connects again when it is told that it did.
             self._connection.collect()
             return self._connection.channel()
@@ -153,7 +324,9 @@ class RabbitMQAdmin:
         except amqp.exceptions.NotFound:
             raise UnknownName(f"no queue or exchange {name!r} exists on the broker") from None
         except amqp.exceptions.PreconditionFailed as error:
-            raise TopologyMismatch(_difference(error.reply_text)) from None
+            raise TopologyMismatch(error.reply_text) from None
+        except amqp.exceptions.AccessRefused as error:
+            raise _AccessRefused(f"the broker refuses this: {error.reply_text}") from None
         except _CONNECTION_ERRORS as error:
             raise BrokerUnavailable(explain(error, self._address)) from None
         except amqp.exceptions.AMQPError as error:
@@ -178,7 +351,7 @@ def _connect(addresses: Sequence[Address]) -> tuple[Address, Any]:
 
 def _why_not(error: Exception, address: Address) -> str:
     reason = explain(error, address)
-    if not address.tls and "connection to" in reason and "broke" in reason:
+    if not address.tls and "connection to" in reason and " broke:" in reason:
         # A port that hangs up on AMQP's first bytes speaks something else.
         return f"{reason}; is it a TLS port (amqps://)?"
     return reason
@@ -241,12 +414,34 @@ def _purge(channel: Any, name: str) -> Any:
     return channel.queue_purge(name)
 
 
-def _difference(text: str) -> str:
-    """``queue 'a' has x-max-length 5, declared 10`` from the broker's own words."""
-    match = _INEQUIVALENT.search(text)
-    if match is None:
-        return text
-    kind, name, argument, current, declared = match.group(
-        "kind", "name", "argument", "current", "declared"
-    )
-    return f"{kind} {name!r} has {argument} = {current}, declared is {declared}"
+def _look_at(channel: Any, one: Exchange | Queue) -> None:
+    if isinstance(one, Exchange):
+        channel.exchange_declare(one.name, one.kind, passive=True)
+    else:
+        channel.queue_declare(one.name, passive=True)
+
+
+def _unbind(channel: Any, binding: Binding) -> None:
+    channel.queue_unbind(binding.queue, binding.exchange, binding.pattern)
+
+
+class _Refusals:
+    """Sends declarations that must fail, and keeps whether the user may send any."""
+
+    def __init__(self, admin: RabbitMQAdmin, queue: str) -> None:
+        self.forbidden = False
+        self._admin = admin
+        self._queue = queue
+
+    def of(self, arguments: Mapping[str, Any], durable: bool, auto_delete: bool) -> Refusal | None:
+        """Why the broker refuses to declare the queue so."""
+        try:
+            with self._admin.channel(self._queue) as channel:
+                channel.queue_declare(
+                    self._queue, durable=durable, auto_delete=auto_delete, arguments=arguments
+                )
+        except TopologyMismatch as refused:
+            return read_refusal(str(refused))
+        except _AccessRefused:
+            self.forbidden = True
+        return None
