@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from eventbus.directives import Skip
 from eventbus.errors import IdempotencyStoreUnavailable, TransactionRefused
 
 from .inbox import InboxBusy, InboxMismatch
@@ -39,6 +40,8 @@ class DjangoInbox:
     def transaction(self, key: Key) -> Iterator[Any]:
         """Django's connection inside ``transaction.atomic()``, or None where it was handled before.
 
+        At a `Skip` only what the handler wrote is rolled back, and the event is remembered.
+
         Raises
         ------
         InboxBusy
@@ -53,17 +56,22 @@ class DjangoInbox:
         from django.db import connections, transaction
 
         connection = connections[self._alias]
-        with contextlib.ExitStack() as stack:
-            with self._unavailable():
-                stack.enter_context(transaction.atomic(using=self._alias))
-                first = self._insert(connection, key)
-                # Its release shows whether the transaction is still there, and sound.
-                savepoint = transaction.savepoint(using=self._alias) if first else None
-            if not first:
-                yield None
-                return
-            yield connection
-            self._check_sound(connection, savepoint)
+        try:
+            with contextlib.ExitStack() as stack:
+                with self._unavailable():
+                    stack.enter_context(transaction.atomic(using=self._alias))
+                    first = self._insert(connection, key)
+                    # Its release shows whether the transaction is still there, and sound.
+                    savepoint = transaction.savepoint(using=self._alias) if first else None
+                if not first:
+                    yield None
+                    return
+                yield connection
+                self._check_sound(connection, savepoint)
+        except Skip:
+            with self._unavailable(), transaction.atomic(using=self._alias):
+                self._insert(connection, key)
+            raise
 
     @contextlib.contextmanager
     def _unavailable(self) -> Iterator[None]:

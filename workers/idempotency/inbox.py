@@ -29,6 +29,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session, SessionTransaction
 
+from eventbus.directives import Skip
 from eventbus.errors import EventBusError, IdempotencyStoreUnavailable, TransactionRefused
 from eventbus.tables import inbox as table
 
@@ -92,7 +93,8 @@ class Inbox:
     def transaction(self, key: Key) -> Iterator[Session | None]:
         """A session for the handler's effect, or None where the event has been handled.
 
-        Commits at the end of the block, rolls back when it raises.
+        Commits at the end of the block, rolls back when it raises; at a `Skip` only the effect is
+        rolled back, and the event is remembered.
 
         Raises
         ------
@@ -109,11 +111,17 @@ class Inbox:
         session = _HandlerSession(self._engine)
         row = self._row(key)
         try:
-            if self._begin(session, key, row):
-                yield session
-                session.commit_guarded()
-            else:
+            if not self._begin(session, key, row):
                 yield None
+                return
+            try:
+                yield session
+            except Skip:
+                session.check_refused()
+                session.end()
+                self._remember(row)
+                raise
+            session.commit_guarded()
         except BaseException:
             ended = session.was_ended()
             session.end()
@@ -153,6 +161,15 @@ class Inbox:
             )
         return False
 
+    def _remember(self, row: dict[str, Any]) -> None:
+        """Insert our row alone, after a rollback: a failed flush has undone it too."""
+        with (
+            unavailable(self._engine),
+            self._engine.begin() as connection,
+            _lock_wait(connection),
+        ):
+            connection.execute(self._insert, row)
+
     def _forget(self, row: dict[str, Any]) -> None:
         """Delete our row, which the handler may have committed with half of its effect.
 
@@ -189,10 +206,14 @@ class _HandlerSession(Session):
         event.listen(connection, "commit", self._on_commit)
         event.listen(connection, "before_cursor_execute", self._on_statement)
 
-    def commit_guarded(self) -> None:
-        """Commit, provided that the transaction is still the one that holds the inbox row."""
+    def check_refused(self) -> None:
+        """Raise again what a handler was refused and has caught."""
         if self._refused is not None:
             raise self._refused
+
+    def commit_guarded(self) -> None:
+        """Commit, provided that the transaction is still the one that holds the inbox row."""
+        self.check_refused()
         connection = self._connection
         assert connection is not None
         self.flush()

@@ -16,9 +16,9 @@ import django
 django.setup()
 
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection, connections, transaction
+from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 
-from eventbus import EventBus, EventBusError, NotInTransaction, database, wakeup
+from eventbus import EventBus, EventBusError, NotInTransaction, Skip, database, wakeup
 from eventbus.django import project
 from eventbus.workers.idempotency import make_inbox
 from eventbus.workers.idempotency.port import Key
@@ -124,6 +124,34 @@ def spoilt_inbox() -> list[str]:
     ]
 
 
+def skipped() -> list[object]:
+    """A handler that skips, the second time because of a database error; then each once more."""
+    inbox = make_inbox(bus)
+
+    def skip() -> None:
+        Order.objects.create(name="skipped")
+        raise Skip("stale")
+
+    def skip_after_an_error() -> None:
+        Order.objects.create(name="skipped")
+        try:
+            Order.objects.create(pk=Order.objects.first().pk, name="skipped")
+        except IntegrityError:
+            raise Skip("there already") from None
+
+    entered: list[object] = []
+    for event_id, handler in [("/shop 8", skip), ("/shop 9", skip_after_an_error)] * 2:
+        try:
+            with inbox.transaction(Key("skip", event_id, "aa")) as session:
+                if session is None:
+                    entered.append("done before")
+                    continue
+                handler()
+        except Skip as skip_:
+            entered.append(skip_.reason)
+    return [*entered, Order.objects.filter(name="skipped").count()]
+
+
 def woken() -> list[int]:
     """How often the dispatcher was woken: inside the block, after a rollback, after a commit."""
     calls: list[object] = []
@@ -192,6 +220,7 @@ def main() -> None:
     if "--all" in sys.argv:
         found["spoilt"] = spoilt_inbox()
         found["spoilt_orders"] = Order.objects.filter(name="spoilt").count()
+        found["skipped"] = skipped()
         found["woken"] = woken()
         found["other"] = on_the_other_database()
         found["commands"] = commands()

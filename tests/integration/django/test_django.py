@@ -67,6 +67,7 @@ def test_what_goes_wrong_is_said_and_leaves_nothing(environment: dict[str, str])
     on_postgresql = environment["PROJECT_DATABASE_URL"].startswith("postgresql")
     assert found["spoilt"][0] == ("TransactionRefused" if on_postgresql else "committed")
     assert found["spoilt_orders"] == (0 if on_postgresql else 1)
+    assert found["skipped"] == ["stale", "there already", "done before", "done before", 0]
     assert found["woken"] == [0, 0, 1]
     refused, archived = found["other"]
     assert refused.startswith("NotInTransaction")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
-from eventbus import tables
+from eventbus import Skip, tables
 from eventbus.database import make_engine, upgrade
 from eventbus.errors import (
     DatabaseNotMigrated,
@@ -63,6 +64,46 @@ def test_a_handler_that_raises_leaves_neither(engine: Engine) -> None:
     with inbox.transaction(KEY) as session:
         add(session, 2)
     assert committed(engine) == [2]
+
+
+def test_a_handler_that_skips_leaves_its_memory_and_no_effect(engine: Engine) -> None:
+    inbox = Inbox(engine, "shop")
+    with pytest.raises(Skip, match="stale"), inbox.transaction(KEY) as session:
+        add(session, 1)
+        assert session is not None
+        session.begin_nested()
+        add(session, 2)
+        raise Skip("stale")
+    assert committed(engine) == []
+    with inbox.transaction(KEY) as session:
+        assert session is None
+
+
+def test_a_handler_may_skip_because_of_a_database_error(engine: Engine) -> None:
+    """The error has undone the transaction on PostgreSQL, and with it the inbox row."""
+    inbox = Inbox(engine, "shop")
+    run(inbox, Key("other", "/shop 1", "f"), 1)
+    with pytest.raises(Skip), inbox.transaction(KEY) as session:
+        assert session is not None
+        try:
+            add(session, 1)
+        except sa.exc.IntegrityError:
+            raise Skip("it is there already") from None
+    assert committed(engine) == [1]
+    with inbox.transaction(KEY) as session:
+        assert session is None
+
+
+def test_a_handler_that_was_refused_a_commit_cannot_skip(engine: Engine) -> None:
+    inbox = Inbox(engine, "shop")
+    with pytest.raises(TransactionRefused), inbox.transaction(KEY) as session:
+        add(session, 1)
+        assert session is not None
+        with contextlib.suppress(TransactionRefused):
+            session.commit()
+        raise Skip("done")
+    assert committed(engine) == []
+    assert in_inbox(engine) == 0
 
 
 def test_the_same_id_with_other_data_is_no_duplicate(engine: Engine) -> None:
