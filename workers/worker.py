@@ -27,7 +27,8 @@ from .intake import Intake
 from .invocation import Invocation
 from .options import WorkerOptions
 from .overflow import OverflowFeeder
-from .pipeline import open_works
+from .pipeline import Invoker, open_works
+from .pools import make_pools
 from .report import WORKER, Report
 from .scheduling import Room, Scheduler, prefetch_of
 from .tally import Tally
@@ -174,6 +175,8 @@ class Worker:
         self._consumer = consumer
         self._adjust(time.monotonic())
         self._claims.start()
+        self._overflow = OverflowFeeder(self._bus.broker, self.subscriptions.values())
+        self._overflow.start(consumer)
         prefetch = {
             queue: prefetch_of(subscription, self._options.prefetch_count)
             for queue, subscription in self.subscriptions.items()
@@ -182,31 +185,29 @@ class Worker:
         self._report.state = "running"
         try:
             while not self._stop.is_set():
-        self._overflow = OverflowFeeder(self._bus.broker, self.subscriptions.values())
-        self._overflow.start(consumer)
                 self._cycle()
                 self._report.beat = time.time()
             self._drain(consumer)
         finally:
+            self._overflow.close()
             consumer.close(FLUSH_SECONDS)
             self._claims.close()
             self._pools.close(0)
 
-    def _handlers(self) -> Iterable[Handler]:
-        return [h for s in self.subscriptions.values() for h in s.handlers]
-
-    def _declare(self) -> None:
-            self._overflow.close()
-        admin = self._bus.broker.admin()
-        try:
-            admin.declare(self._bus.topology(self.subscriptions))
-        finally:
     def _on_deliveries(self, deliveries: list[Delivery]) -> None:
         """Take what the broker brings, on its thread."""
         own = self._overflow.divert(deliveries)
         if own:
             self._inbox.put(own)
 
+    def _handlers(self) -> Iterable[Handler]:
+        return [h for s in self.subscriptions.values() for h in s.handlers]
+
+    def _declare(self) -> None:
+        admin = self._bus.broker.admin()
+        try:
+            admin.declare(self._bus.topology(self.subscriptions))
+        finally:
             admin.close()
 
     def _abandon_waiting(self, seconds: float) -> bool:
