@@ -22,8 +22,8 @@ from eventbus.message import Message
 WINDOW = 500
 #: Seconds without a message after which a queue counts as empty, and after its deletion as gone.
 QUIET_SECONDS = 0.3
-#: Seconds for which one that is never quiet is emptied before it is deleted under way.
-LONGEST_SECONDS = 10.0
+#: Seconds after which the broker is asked whether a queue that is never quiet is at least empty.
+LOOK_SECONDS = 1.0
 #: Seconds that the broker may take for one answer.
 ANSWER_SECONDS = 30.0
 
@@ -62,7 +62,9 @@ class Evacuation:
         self._unconfirmed: dict[int, int] = {}
         self._published = 0
         self._failure: EventBusError | None = None
-        #: Whether the source is there to take acknowledgements.
+        #: Whether the source sends no more.
+        self._ended = False
+        #: Whether it is there no more, to take acknowledgements.
         self._gone = False
 
     def run(self, *, delete: bool, then: Callable[[], None] = lambda: None) -> None:
@@ -85,12 +87,15 @@ class Evacuation:
         self._move_until_quiet()
         if not delete:
             self._channel.basic_cancel(self._tag)
+            # What is under way would else go back, and be there twice.
+            self._ended = True
+            self._move_until_quiet()
             return
         _, _, consumers = self._channel.queue_declare(self._source, passive=True)
         if consumers > 1:
             raise in_use(self._source, 0, consumers - 1)
         count = self._channel.queue_delete(self._source)
-        self._gone = True
+        self._gone = self._ended = True
         try:
             then()
         finally:
@@ -128,7 +133,7 @@ class Evacuation:
                 )
             elif not self._unconfirmed and now - active_at > QUIET_SECONDS:
                 return
-            if now - started > LONGEST_SECONDS and not self._gone:
+            if now - started > LOOK_SECONDS and not self._ended:
                 started = now
                 if self._is_caught_up():
                     return

@@ -56,6 +56,7 @@ def migrate(
         migration.bring_back(_Known(()))
     elif operations.find(beside) is not None:
         operations.declare(Topology((), (queue,), ()))
+        progress.step("declared")
         migration.bring_back(_Known(operations.browse(queue.name)))
     else:
         operations.declare(Topology((), (queue,), tuple(wanted)))
