@@ -28,7 +28,7 @@ _GUARDS = ("x-queue-type", "x-single-active-consumer", "x-message-ttl")
 _REFUSAL = re.compile(
     r"inequivalent arg '(?P<argument>[^']+)' for (?:queue|exchange) '.+?' in vhost '.*?': "
     r"received (?:none|(?:the value )?'.*?'(?: of type '\w+')?) "
-    r"but current is (?P<current>none|(?:the value )?'(?P<value>.*)'(?: of type '\w+')?)$",
+    r"but current is (?P<current>none|(?:the value )?'(?P<value>.*?)'(?: of type '\w+')?)$",
     re.DOTALL,
 )
 _NAMED = re.compile(r"inequivalent arg '(?P<argument>[^']+)'")
