@@ -18,6 +18,8 @@ from eventbus.drift import COMPARED_ARGUMENTS, FoundQueue
 
 #: No queue type, no truth value, no number.
 _IMPOSSIBLE = "eventbus-probe"
+#: What other queues have not, whatever a declaration says.
+_QUORUM_ONLY = ("x-delivery-limit", "x-dead-letter-strategy")
 #: Stands for a value that differs from what is declared and that the refusal had no room for.
 NOT_SHOWN = "(another value)"
 #: Arguments whose impossible value is refused for a queue that does not exist, too. RabbitMQ
@@ -114,6 +116,9 @@ def probe(name: str, declared: Mapping[str, Any], declare: Declare) -> FoundQueu
             names = COMPARED_ARGUMENTS | declared.keys()
             known.unseen |= {one for one in names if known.arguments.get(one) != NOT_SHOWN}
             break
+    if "x-queue-type" not in known.unseen and known.arguments.get("x-queue-type") != "quorum":
+        for argument in _QUORUM_ONLY:
+            known.arguments.pop(argument, None)  # declared, and not compared there
     return FoundQueue(
         name,
         known.arguments,
