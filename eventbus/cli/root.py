@@ -29,6 +29,7 @@ COMMANDS = (
     "dispatcher",
     "worker",
     "db",
+    "topology",
     "outbox",
     "dlq",
     "queue",
