@@ -130,3 +130,17 @@ class NotResumable(EventBusError):
     """The operation that was to be resumed is another kind, is done, or is still running."""
 
     exit_code = 2
+
+
+class SoftTimeLimitExceeded(EventBusError):
+    """Raised inside a handler that has run for its soft time limit: time to tidy up and end.
+
+    Left alone it is a failed attempt.
+    """
+
+    def __init__(self, message: str = "it ran longer than its soft time limit") -> None:
+        super().__init__(message)
+
+
+class TimeLimitExceeded(EventBusError):
+    """A handler was ended by its hard time limit, which it cannot catch."""

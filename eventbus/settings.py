@@ -64,6 +64,9 @@ class Settings:
     idempotency_failure:
         ``pause``: a worker whose idempotency store is away waits for it; ``continue``: it goes on
         without, at least once (unsafe).
+    consumer_timeout:
+        How long RabbitMQ waits for a message to be settled (its own ``consumer_timeout``): no
+        handler may be allowed to run longer.
     max_message_bytes:
         The largest body that is published or read.
     log_level, log_format:
@@ -81,6 +84,7 @@ class Settings:
     event_log_retention: timedelta = timedelta(days=7)
     unroutable: str = "log"
     idempotency_failure: str = "pause"
+    consumer_timeout: timedelta = timedelta(minutes=30)
     max_message_bytes: int = 1024 * 1024
     log_level: str = "INFO"
     log_format: str = "text"
@@ -362,6 +366,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "exchange": _exchange,
     "idempotency_ttl": parse_duration,
     "claim_lease": parse_duration,
+    "consumer_timeout": parse_duration,
     "max_starts": _count(1, 100),
     "event_log_retention": parse_duration,
     "unroutable": _one_of("log", "fail"),

@@ -11,6 +11,8 @@ from collections.abc import Awaitable
 from concurrent.futures import Future
 from typing import Any
 
+from .stacks import watch_loop
+
 #: What coroutines get to react to being cancelled when the loop ends.
 CANCEL_SECONDS = 1.0
 
@@ -29,6 +31,7 @@ class EventLoop:
             with self._lock:
                 if self._loop is None:
                     loop = asyncio.new_event_loop()
+                    watch_loop(loop)
                     self._thread = threading.Thread(
                         target=loop.run_forever, name="eventbus-coroutines", daemon=True
                     )
@@ -41,7 +44,12 @@ class EventLoop:
         future: Future[BaseException | None] = asyncio.run_coroutine_threadsafe(
             _outcome(awaitable), self.get()
         )
-        error = future.result()
+        try:
+            error = future.result()
+        except BaseException:
+            # The waiting thread is interrupted, by a time limit: so is what it waits for.
+            future.cancel()
+            raise
         if error is not None:
             raise error
 

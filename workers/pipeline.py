@@ -234,6 +234,11 @@ class Invoker:
             job.outcome = Ack()
         self._ended(job, context, started)
 
+    def fail(self, job: Job, error: BaseException, after_seconds: float) -> None:
+        """Let a job that still runs have failed with `error`: its process is to end."""
+        self._raised(job, error)
+        self._ended(job, self._context(job), time.perf_counter() - after_seconds)
+
     def _handle(self, job: Job, event: Any, context: Context) -> None:
         if not job.handler.transactional:
             self._invocation.call(job.handler, event, context)

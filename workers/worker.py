@@ -8,6 +8,7 @@ effect is remembered, or after the copy that is retried or parked is confirmed.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -16,20 +17,19 @@ from typing import TYPE_CHECKING
 
 from eventbus import database
 from eventbus.brokers.port import Consumer, Delivery, Settlement
+from eventbus.hooks import WorkerReady, WorkerShutdown, WorkerStarting
 from eventbus.outcome import Return
 from eventbus.subscription import Handler, Subscription
 
 from .claims import Claims
 from .crash_points import crash_point
-from .event_loop import EventLoop
 from .idempotency import make_store
 from .intake import Intake
-from .invocation import Invocation
 from .options import WorkerOptions
 from .overflow import OverflowFeeder
-from .pipeline import Invoker, open_works
-from .pools import make_pools
+from .pipeline import open_works
 from .report import WORKER, Report
+from .running import start_pools
 from .scheduling import Room, Scheduler, prefetch_of
 from .tally import Tally
 from .work import Job, Work, settlement_of
@@ -37,6 +37,7 @@ from .work import Job, Work, settlement_of
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
 
+    from .host import Host
     from .idempotency.port import IdempotencyStore
 
 log = logging.getLogger("eventbus.worker")
@@ -68,8 +69,11 @@ class Worker:
         Worker(bus, WorkerOptions(queues=("billing",), concurrency=4)).run()
     """
 
-    def __init__(self, bus: EventBus, options: WorkerOptions | None = None) -> None:
+    def __init__(
+        self, bus: EventBus, options: WorkerOptions | None = None, *, host: Host | None = None
+    ) -> None:
         options = options or WorkerOptions()
+        self._host = host
         chosen = bus.subscriptions if options.queues is None else options.queues
         found = [bus.subscription(queue) for queue in chosen]
         self.subscriptions: dict[str, Subscription] = {s.queue: s for s in found}
@@ -78,6 +82,8 @@ class Worker:
         self._concurrency = options.handlers_at_once
         self._name = options.name or f"{bus.service}.worker"
         self._shutdown_seconds = options.shutdown_timeout.total_seconds()
+        #: Until when a stop waits for running handlers.
+        self._stop_by = math.inf
         self._report = Report(
             WORKER, bus.service, self._name, pool=options.pool, concurrency=self._concurrency
         )
@@ -107,6 +113,11 @@ class Worker:
 
     def stop(self) -> None:
         """Take nothing new, finish the running handlers, return from `run`; from any thread."""
+        self._stop_by = min(self._stop_by, time.monotonic() + self._shutdown_seconds)
+        self.retire()
+
+    def retire(self) -> None:
+        """As `stop`, however long the running handlers take."""
         self._stop.set()
         self._inbox.put(None)
 
@@ -149,10 +160,12 @@ class Worker:
         DatabaseNotMigrated, TopologyMismatch
             What is there is not what this application declares.
         """
+        self._bus.hooks.fire(WorkerStarting(self._name, tuple(self.subscriptions)))
         store = make_store(self._bus)
         try:
             self._check(store)
-            self._declare()
+            if self._host is None:
+                self._declare()
             self._consume(store)
         finally:
             store.close()
@@ -164,10 +177,8 @@ class Worker:
         store.ping()
 
     def _consume(self, store: IdempotencyStore) -> None:
-        loop = EventLoop()
-        invoker = Invoker(self._bus, Invocation(loop))
         self._claims = Claims(self._bus, store, self._abandon_waiting)
-        self._pools = make_pools(self._options, invoker, self._inbox.put, loop)
+        self._pools = start_pools(self._bus, self._options, self._inbox.put, self._host)
         consumer = self._bus.broker.consumer(self._name)
         self._intake = Intake(
             self._bus, self.subscriptions.values(), self._scheduler, consumer, self._report
@@ -184,15 +195,20 @@ class Worker:
         consumer.start({**prefetch, **self._overflow.queues}, self._on_deliveries)
         self._report.state = "running"
         try:
+            ready = False
             while not self._stop.is_set():
                 self._cycle()
                 self._report.beat = time.time()
+                if not ready and consumer.wait_consuming(0):
+                    ready = True
+                    self._bus.hooks.fire(WorkerReady(self._name, tuple(self.subscriptions)))
             self._drain(consumer)
         finally:
             self._overflow.close()
             consumer.close(FLUSH_SECONDS)
             self._claims.close()
             self._pools.close(0)
+            self._bus.hooks.fire(WorkerShutdown(self._name, self.drained))
 
     def _on_deliveries(self, deliveries: list[Delivery]) -> None:
         """Take what the broker brings, on its thread."""
@@ -371,9 +387,8 @@ class Worker:
         consumer.cancel()
         self._take_in(0)
         self._give_back_waiting()
-        deadline = time.monotonic() + self._shutdown_seconds
         while self._running and not self._stop_now.is_set():
-            remaining = deadline - time.monotonic()
+            remaining = self._stop_by - time.monotonic()
             if remaining <= 0:
                 break
             self._take_in(min(remaining, TICK_SECONDS))

@@ -6,10 +6,11 @@ An option that is out of range is refused with the range, before anything starts
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
 
@@ -23,7 +24,8 @@ else:  # not generic in click 8.1
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
-POOLS = ("threads", "solo")
+POOLS = ("prefork", "threads", "solo")
+START_METHODS = ("forkserver", "spawn", "fork")
 
 
 class Number(_ParamType):
@@ -125,6 +127,64 @@ class Rate(_ParamType):
         return rate
 
 
+class Size(_ParamType):
+    """An amount of memory such as ``200MB`` or ``1.5GB``, in bytes, from `lowest` to `highest`."""
+
+    name = "size"
+
+    _FORM = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?b)\s*", re.ASCII | re.IGNORECASE)
+    _UNITS: ClassVar[dict[str, int]] = {
+        "kb": 10**3,
+        "mb": 10**6,
+        "gb": 10**9,
+        "kib": 2**10,
+        "mib": 2**20,
+        "gib": 2**30,
+    }
+
+    def __init__(self, lowest: str, highest: str) -> None:
+        self.lowest = lowest
+        self.highest = highest
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        if isinstance(value, int):
+            return value
+        size = self._bytes(str(value))
+        if not self._bytes(self.lowest) <= size <= self._bytes(self.highest):
+            self.fail(
+                f"{str(value)[:100]!r} cannot be used; give a size from {self.lowest} to "
+                f"{self.highest}, such as '200MB' or '1.5GB'",
+                param,
+                ctx,
+            )
+        return size
+
+    def _bytes(self, text: str) -> int:
+        found = self._FORM.fullmatch(text)
+        return -1 if found is None else int(float(found[1]) * self._UNITS[found[2].lower()])
+
+
+class Ratio(_ParamType):
+    """A share from 0 to 1: ``0.1`` or ``10%``."""
+
+    name = "ratio"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        text = str(value).strip()
+        try:
+            ratio = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            ratio = -1.0
+        if not 0 <= ratio <= 1:
+            self.fail(
+                f"{str(value)!r:.100} cannot be used; give a share from 0 to 1, such as '0.1' or "
+                f"'10%'",
+                param,
+                ctx,
+            )
+        return ratio
+
+
 class Pool(_ParamType):
     """How a worker runs its handlers."""
 
@@ -132,8 +192,6 @@ class Pool(_ParamType):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> str:
         name = str(value).lower()
-        if name == "prefork":
-            self.fail("'prefork' is not there yet; use threads or solo", param, ctx)
         if name not in POOLS:
             self.fail(f"{str(value)!r} is no pool; use one of {', '.join(POOLS)}", param, ctx)
         return name
@@ -189,9 +247,8 @@ def worker_options(command: _Function) -> _Function:
                 "-c",
                 "--concurrency",
                 type=Number(1, 1000),
-                default=8,
-                show_default=True,
-                help="Handlers that run at the same time, 1 to 1000.",
+                help="Handlers that run at the same time, 1 to 1000: threads, or processes with "
+                "prefork. Default: 8, with prefork the number of processors.",
             ),
             click.option(
                 "-P",
@@ -200,7 +257,14 @@ def worker_options(command: _Function) -> _Function:
                 default="threads",
                 show_default=True,
                 metavar="|".join(POOLS),
-                help="How handlers run.",
+                help="How handlers run: in processes, on threads, or one at a time.",
+            ),
+            click.option(
+                "--coroutines",
+                type=Number(1, 100_000),
+                default=64,
+                show_default=True,
+                help="Coroutine handlers that run at the same time in a process, 1 to 100000.",
             ),
             click.option(
                 "--prefetch",
@@ -214,6 +278,34 @@ def worker_options(command: _Function) -> _Function:
                 default="30s",
                 show_default=True,
                 help="What running handlers get to finish when the process is stopped.",
+            ),
+            click.option(
+                "--soft-time-limit",
+                type=Duration("1ms", "30d"),
+                help="Raise SoftTimeLimitExceeded in a handler that runs so long.",
+            ),
+            click.option(
+                "--time-limit",
+                type=Duration("1ms", "30d"),
+                help="End a handler that runs so long, which is a failed attempt. Plain functions "
+                "need the pool prefork.",
+            ),
+            click.option(
+                "--max-tasks-per-child",
+                type=Number(1, 1_000_000_000),
+                help="Replace a process of prefork after so many runs of handlers.",
+            ),
+            click.option(
+                "--max-memory-per-child",
+                type=Size("10MB", "1000GB"),
+                help="Replace a process of prefork that has so much resident memory, as 200MB.",
+            ),
+            click.option(
+                "--start-method",
+                type=click.Choice(START_METHODS, case_sensitive=False),
+                default=START_METHODS[0],
+                show_default=True,
+                help="How the processes of prefork are made.",
             ),
         )
     ):

@@ -42,7 +42,7 @@ def command(
 
     from eventbus.workers.dispatcher import Dispatcher
 
-    chosen = make_options(subscriptions, options)
+    chosen = make_options(bus, subscriptions, options)
     worker = make_worker(bus, chosen)
     dispatcher = Dispatcher(
         bus,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,13 @@ import click
 from eventbus.cli.application import application_option, the_bus
 from eventbus.cli.options import log_level_option, worker_options
 from eventbus.cli.supervision import Supervision, supervision_options
+from eventbus.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
     from eventbus.subscription import Subscription
     from eventbus.workers.options import WorkerOptions
+    from eventbus.workers.prefork.parent import Prefork
     from eventbus.workers.worker import Worker
 
 
@@ -39,22 +42,45 @@ def command(
     start.set_up(bus, log_level)
     start.refuse_contradictions(bus)
     subscriptions = start.chosen_subscriptions(bus, queues)
-    chosen = make_options(subscriptions, options)
+    chosen = make_options(bus, subscriptions, options)
     worker = make_worker(bus, chosen)
     shown = {**shown_options(chosen), **supervision.shown()}
     show_banner(bus, "worker", subscriptions=subscriptions, options=shown)
     start.supervise(bus, {"worker": worker}, supervision)
 
 
-def make_options(subscriptions: Sequence[Subscription], options: dict[str, Any]) -> WorkerOptions:
-    """What `worker_options` gave, for `subscriptions`."""
-    from eventbus.workers.options import WorkerOptions
+def make_options(
+    bus: EventBus, subscriptions: Sequence[Subscription], options: dict[str, Any]
+) -> WorkerOptions:
+    """What `worker_options` gave, for `subscriptions` of `bus`.
 
-    return WorkerOptions(queues=tuple(one.name for one in subscriptions), **options)
+    Raises
+    ------
+    ConfigurationError
+        Options contradict each other, the handlers or the broker.
+    """
+    from eventbus.workers.contradictions import contradictions
+    from eventbus.workers.options import PREFORK, WorkerOptions
+
+    concurrency = options.pop("concurrency")
+    if concurrency is None:
+        concurrency = (os.cpu_count() or 1) if options["pool"] == PREFORK else 8
+    chosen = WorkerOptions(
+        queues=tuple(one.name for one in subscriptions), concurrency=concurrency, **options
+    )
+    handlers = [handler for one in subscriptions for handler in one.handlers]
+    found = contradictions(chosen, handlers, bus.settings)
+    if found:
+        raise ConfigurationError("; ".join(found))
+    return chosen
 
 
-def make_worker(bus: EventBus, options: WorkerOptions) -> Worker:
+def make_worker(bus: EventBus, options: WorkerOptions) -> Worker | Prefork:
     """What runs the handlers in the way that `options` say."""
+    if options.pool == "prefork":
+        from eventbus.workers.prefork.parent import Prefork
+
+        return Prefork(bus, options)
     from eventbus.workers.worker import Worker
 
     return Worker(bus, options)
@@ -62,7 +88,15 @@ def make_worker(bus: EventBus, options: WorkerOptions) -> Worker:
 
 def shown_options(options: WorkerOptions) -> dict[str, object]:
     """What the banner tells of a worker."""
-    return {
+    shown: dict[str, object] = {
         "pool": f"{options.pool}, concurrency {options.concurrency}",
         "prefetch": options.prefetch_count,
     }
+    if options.pool == "prefork":
+        shown["pool"] = f"{shown['pool']}, {options.start_method}"
+        shown["prefetch"] = f"{options.prefetch_count} in each process"
+    for name in ("soft_time_limit", "time_limit"):
+        limit = getattr(options, name)
+        if limit is not None:
+            shown[name.replace("_", " ")] = f"{limit.total_seconds():g} s"
+    return shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from eventbus.subscription import Handler
 from eventbus.workers.event_loop import EventLoop
+from eventbus.workers.host import Host
 from eventbus.workers.options import WorkerOptions
 from eventbus.workers.work import Job
 
@@ -44,7 +45,7 @@ class HandlerPools:
 
 
 def make_pools(
-    options: WorkerOptions, runner: Runner, ended: Ended, loop: EventLoop
+    options: WorkerOptions, runner: Runner, ended: Ended, loop: EventLoop, host: Host | None
 ) -> HandlerPools:
     """The pools that `options` ask for.
 
@@ -54,8 +55,10 @@ def make_pools(
         Told of each job that has ended, on the thread where it ran.
     loop:
         Where coroutine handlers run.
+    host:
+        The process that lends its main thread.
     """
-    return HandlerPools(
-        ThreadPool(options.handlers_at_once, runner, ended),
-        CoroutinePool(options.coroutines, runner, ended, loop),
-    )
+    plain = ThreadPool(options.handlers_at_once, runner, ended, own_threads=host is None)
+    if host is not None:
+        host.lend(plain.work)
+    return HandlerPools(plain, CoroutinePool(options.coroutines, runner, ended, loop))
