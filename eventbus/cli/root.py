@@ -32,6 +32,8 @@ COMMANDS = (
     "topology",
     "outbox",
     "dlq",
+    "operations",
+    "replay",
     "queue",
     "status",
     "top",
