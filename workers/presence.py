@@ -147,7 +147,6 @@ class Presence:
             paused = paused_queues(connection)
         if paused == self._paused:
             return False
-        _tell(paused, self._paused)
         self._paused = paused
         for reporter in self._reporters:
             reporter.set_paused(paused)
@@ -252,10 +251,3 @@ def _sweep(engine: Engine) -> None:
     if forgotten:
         with writing(engine) as connection:
             processes.delete(connection, forgotten)
-
-
-def _tell(now: frozenset[str], before: frozenset[str]) -> None:
-    for queue in sorted(now - before):
-        log.info("queue %s is paused by an operator", queue)
-    for queue in sorted(before - now):
-        log.info("queue %s goes on", queue)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from eventbus.printable import age
 from eventbus.topology import dead_letter_queue_name
 
+from .condition import is_live, reasons
 from .processes import ProcessRow
 from .report import DISPATCHER
 from .snapshot import BROKER, DATABASE, QueueState, Snapshot
@@ -31,14 +32,11 @@ class Thresholds:
         Messages ready in one queue.
     dead_letters:
         Messages in one dead-letter queue; also in one overflow queue.
-    stuck_ms:
-        How long the loop of a process has not moved.
     """
 
     outbox_age_ms: int = 60_000
     ready: int = 10_000
     dead_letters: int = 0
-    stuck_ms: int = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,7 @@ def find_problems(snapshot: Snapshot, thresholds: Thresholds | None = None) -> l
     found = [
         *_servers(snapshot),
         *_outbox(snapshot, limits),
-        *_processes(snapshot, limits),
+        *_processes(snapshot),
         *(problem for queue in snapshot.queues for problem in _queue(queue, limits)),
     ]
     return sorted(found, key=lambda problem: problem.notice)
@@ -132,7 +130,7 @@ def _outbox(snapshot: Snapshot, limits: Thresholds) -> Iterator[Problem]:
         )
 
 
-def _processes(snapshot: Snapshot, limits: Thresholds) -> Iterator[Problem]:
+def _processes(snapshot: Snapshot) -> Iterator[Problem]:
     alive = {_role(row) for row in snapshot.living}
     for row in snapshot.processes or ():
         report = row.report
@@ -146,34 +144,26 @@ def _processes(snapshot: Snapshot, limits: Thresholds) -> Iterator[Problem]:
                 None if replaced else "start it again",
                 notice=replaced,
             )
-        elif report.trouble is not None:
-            yield Problem("trouble", report.name, f"{what}: {report.trouble}")
-        elif _is_stuck(row, limits):
+        elif not is_live(report, row.beat_age_ms / 1000):
             yield Problem(
                 "stuck",
                 report.name,
-                f"{what} has not moved for {age(row.beat_age_ms + row.seen_ms)}",
+                f"{what} has not moved for {age(row.beat_age_ms)}",
                 "SIGUSR1 writes the stacks of its threads to its log",
             )
-        elif not report.ready and _should_be_ready(row, snapshot.taken_at):
-            yield Problem("not-ready", report.name, f"{what} is not ready", "look into its log")
+        elif _should_be_ready(row, snapshot.taken_at):
+            for why in reasons(report):
+                yield Problem("not-ready", report.name, f"{what}: {why}")
 
 
 def _role(row: ProcessRow) -> tuple[str, str, str]:
     return row.report.service, row.report.kind, row.report.name
 
 
-def _is_stuck(row: ProcessRow, limits: Thresholds) -> bool:
-    # On the solo pool a handler runs on the loop's own thread, and may run for long.
-    if row.report.pool == "solo" and row.report.running:
-        return False
-    return row.report.state != "starting" and row.beat_age_ms > limits.stuck_ms
-
-
 def _should_be_ready(row: ProcessRow, now: float) -> bool:
     if row.report.state == "starting":
         return now - row.report.started_at > STARTING_SECONDS
-    return row.report.state == "running"
+    return row.report.state != "draining"
 
 
 def _queue(queue: QueueState, limits: Thresholds) -> Iterator[Problem]:

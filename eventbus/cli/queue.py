@@ -179,7 +179,7 @@ def purge(name: str, yes: bool, as_json: bool) -> None:
     from eventbus.workers.operations import Operation
 
     bus = bus_or_settings(BROKER, DATABASE)
-    queue = _full_name(bus, name, ())
+    queue = _full_name(bus, name, None)
     admin = bus.broker.admin()
     try:
         found = admin.stats([queue])
@@ -218,21 +218,21 @@ def _chosen(bus: EventBus, names: Sequence[str], everything: bool, known: set[st
     return list(dict.fromkeys(_full_name(bus, name, known) for name in names))
 
 
-def _full_name(bus: EventBus, name: str, known: set[str] | tuple[()]) -> str:
+def _full_name(bus: EventBus, name: str, known: set[str] | None) -> str:
     """The full name of the queue `name`.
 
     Parameters
     ----------
     known:
-        Full names that are right although this application does not declare them; where nothing
-        is known any full name is.
+        Full names that are right although this application does not declare them; with None, and
+        without an application where nothing is known, any full name is.
     """
-    if name in known:
+    if known and name in known:
         return name
     try:
         return bus.subscription(name).queue
     except UnknownName:
-        if not known and "." in name:
+        if "." in name and (known is None or not (known or is_named())):
             return name
         if not is_named() and "." not in name:
             raise UnknownName(
@@ -240,7 +240,7 @@ def _full_name(bus: EventBus, name: str, known: set[str] | tuple[()]) -> str:
                 f"application with -A"
             ) from None
         declared = [subscription.queue for subscription in bus.subscriptions.values()]
-        raise UnknownName.among("queue", name, {*declared, *known}) from None
+        raise UnknownName.among("queue", name, {*declared, *(known or ())}) from None
 
 
 def _known_queues(engine: Engine) -> set[str]:
@@ -269,7 +269,7 @@ def _checked_engine(bus: EventBus) -> Engine:
 
 def _told(pause: Pause, state: str = "paused") -> str:
     """Since when, by whom and why, in words."""
-    from eventbus.cli.terminal import moment
+    from eventbus.cli.terminal import escape, moment
 
-    because = f": {pause.reason}" if pause.reason else ""
+    because = f": {escape(pause.reason)}" if pause.reason else ""
     return f"{state} since {moment(pause.paused_at_ms)} by {pause.paused_by}{because}"

@@ -129,9 +129,14 @@ class Shop:
             return int(connection.execute("SELECT count(*) FROM eventbus_outbox").fetchone()[0])
 
     @contextmanager
-    def process(self, *arguments: str, env: dict[str, str] | None = None) -> Iterator[Process]:
-        """A process that stays; killed at the end if it is still there."""
-        out, err = self.folder / "out.log", self.folder / "err.log"
+    def process(
+        self, *arguments: str, env: dict[str, str] | None = None, log: str = ""
+    ) -> Iterator[Process]:
+        """A process that stays; killed at the end if it is still there.
+
+        Several at a time need different names for their `log`.
+        """
+        out, err = self.folder / f"{log}out.log", self.folder / f"{log}err.log"
         with out.open("wb") as out_file, err.open("wb") as err_file:
             popen = subprocess.Popen(
                 self.command(*arguments),

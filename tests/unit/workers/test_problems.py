@@ -83,13 +83,13 @@ PROBLEMS: list[tuple[str, dict[str, Any], str]] = [
         "held back because a queue is full: order.paid",
     ),
     ("gone", processes(process(gone=True, seen_ms=40_000)), "last seen 40 s ago"),
-    ("trouble", processes(process(trouble="no route to host", ready=False)), "no route to host"),
     ("stuck", processes(process(beat_age_ms=61_000)), "has not moved for 61 s"),
-    ("not-ready", processes(process(ready=False)), "is not ready"),
+    ("not-ready", processes(process(trouble="no route to host", ready=False)), "no route to host"),
+    ("not-ready", processes(process(ready=False)), "worker shop.worker on shop-3 (pid 7): not rea"),
     (
         "not-ready",
         processes(process(ready=False, state="starting", started_at=time.time() - 100)),
-        "is not ready",
+        "starting",
     ),
     ("missing", queue(exists=False, ready=None, consumers=None), "not on the broker"),
     ("no-consumer", queue(consumers=0), "shop.billing: 3 messages and no consumer"),
@@ -141,8 +141,6 @@ NOTHING: list[dict[str, Any]] = [
     queue(exists=None, ready=None, consumers=None, dead_letters=None, overflow=None),
     # An application that only consumes needs no dispatcher.
     processes(process()),
-    # Its handler runs on the thread of the loop.
-    processes(process(pool="solo", running=1, beat_age_ms=600_000)),
     processes(process(ready=False, state="draining")),
     processes(process(ready=False, state="starting")),
 ]
