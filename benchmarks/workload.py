@@ -56,11 +56,12 @@ def order_key(event: OrderPaid) -> uuid.UUID:
 
 def messages(count: int) -> list[Message]:
     """What a dispatcher publishes for `events(count)`: properties, headers, body."""
-    return [_message(event) for event in events(count)]
+    return [message_of(event, order_key(event)) for event in events(count)]
 
 
-def _message(event: OrderPaid) -> Message:
-    row = make_row(event, source=SERVICE, key=order_key(event), max_bytes=_MAX_BYTES)
+def message_of(event: Event, key: object = None) -> Message:
+    """What a dispatcher publishes for `event`."""
+    row = make_row(event, source=SERVICE, key=key, max_bytes=_MAX_BYTES)
     return to_publication(
         StoredRow(0, row.name, row.partition_key, row.attributes, row.body, row.created_at_ms)
     )

@@ -149,7 +149,13 @@ class EventHeldBack:
     """A queue is full or the broker refuses it: events called `name` wait in the outbox."""
 
     name: str
-    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventResumed:
+    """The broker takes events called `name` again; those that wait follow."""
+
+    name: str
 
 
 Happening = (
@@ -167,6 +173,7 @@ Happening = (
     | DispatcherShutdown
     | Unrouted
     | EventHeldBack
+    | EventResumed
 )
 
 _Hook = TypeVar("_Hook", bound=Callable[[Any], object])

@@ -31,6 +31,7 @@ from .report import DURATION_BOUNDS, HandlerCounts, QueueReport, Report, merged_
 _OUTCOMES = {
     "succeeded": "succeeded",
     "duplicates": "duplicate",
+    "skipped": "skipped",
     "retried": "retried",
     "dead_lettered": "dead_lettered",
     "returned": "returned",

@@ -108,7 +108,7 @@ def sample(report: Report, at: float) -> Sample:
 def _totals(queue: QueueReport) -> QueueRates:
     handlers = queue.handlers.values()
     return QueueRates(
-        handled=sum(counts.succeeded + counts.duplicates for counts in handlers),
+        handled=sum(c.succeeded + c.duplicates + c.skipped for c in handlers),
         failed=queue.parked + sum(counts.retried + counts.dead_lettered for counts in handlers),
         runs=sum(sum(counts.durations) for counts in handlers),
         busy=sum(counts.seconds for counts in handlers),

@@ -33,6 +33,8 @@ class HandlerCounts:
         Runs whose effect is remembered.
     duplicates:
         Events that needed no run, as they had been handled before.
+    skipped:
+        Runs that ended with `eventbus.Skip`: remembered, without an effect.
     retried, dead_lettered:
         Failed runs that go on, and those that were the last.
     returned:
@@ -45,6 +47,7 @@ class HandlerCounts:
 
     succeeded: int = 0
     duplicates: int = 0
+    skipped: int = 0
     retried: int = 0
     dead_lettered: int = 0
     returned: int = 0
@@ -60,6 +63,7 @@ class HandlerCounts:
         return HandlerCounts(
             self.succeeded + other.succeeded,
             self.duplicates + other.duplicates,
+            self.skipped + other.skipped,
             self.retried + other.retried,
             self.dead_lettered + other.dead_lettered,
             self.returned + other.returned,

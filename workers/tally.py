@@ -36,7 +36,9 @@ class Tally:
         if job.seconds:
             counts.add_duration(job.seconds)
         if isinstance(outcome, Ack):
-            if job.seconds:
+            if outcome.skipped is not None:
+                counts.skipped += 1
+            elif job.seconds:
                 counts.succeeded += 1
             else:
                 counts.duplicates += 1

@@ -19,6 +19,8 @@ class Size:
         Messages a run; ``relay_single`` for the contestant that waits for each confirm.
     latency_seconds:
         How long events arrive.
+    storm, storm_healthy:
+        Events that fail, and healthy ones beside them.
     """
 
     rounds: int = 5
@@ -26,10 +28,20 @@ class Size:
     relay_single: int = 3_000
     worker: int = 20_000
     latency_seconds: int = 20
+    storm: int = 10_000
+    storm_healthy: int = 6_000
 
 
 #: For CI: shows a collapse, not a percentage.
-SHORT = Size(rounds=2, relay=5_000, relay_single=500, worker=5_000, latency_seconds=5)
+SHORT = Size(
+    rounds=2,
+    relay=5_000,
+    relay_single=500,
+    worker=5_000,
+    latency_seconds=5,
+    storm=3_000,
+    storm_healthy=1_500,
+)
 
 
 @dataclass(frozen=True)
