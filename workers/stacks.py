@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import logging
 import sys
 import threading
@@ -17,6 +16,7 @@ import traceback
 import weakref
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 log = logging.getLogger("eventbus.supervisor")
 
@@ -78,7 +78,14 @@ def _tasks() -> Iterator[str]:
                 yield from _task_stack(task)
 
 
-def _task_stack(task: asyncio.Task[object]) -> list[str]:
-    out = io.StringIO()
-    task.print_stack(file=out)
-    return out.getvalue().rstrip().splitlines()
+def _task_stack(task: asyncio.Task[Any]) -> Iterator[str]:
+    """The calls that wait for one another; asyncio itself shows only the first of them."""
+    waiting: Any = task.get_coro()
+    while (frame := _attribute(waiting, "cr_frame", "ag_frame", "gi_frame")) is not None:
+        yield from "".join(traceback.format_stack(frame, limit=1)).rstrip().splitlines()
+        waiting = _attribute(waiting, "cr_await", "ag_await", "gi_yieldfrom")
+
+
+def _attribute(value: Any, *names: str) -> Any:
+    """Of a coroutine, an asynchronous generator or a generator."""
+    return next((getattr(value, name) for name in names if hasattr(value, name)), None)
