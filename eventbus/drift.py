@@ -269,7 +269,7 @@ def _stale_bindings(declared: Topology, found: Found, service: str) -> Iterator[
         if not ours or binding.exchange not in exchanges or _is_aside(binding.queue, declared):
             continue
         if _may_be_foreign(binding.queue, declared, service):
-            continue  # told once, with its queue
+            continue
         yield Change(
             Kind.REMOVE_BINDING,
             binding.queue,
@@ -290,24 +290,16 @@ def _extra_queues(declared: Topology, found: Found, service: str) -> Iterator[Ch
         if name.startswith(service_prefix(service))
         and name not in wanted
         and not _is_aside(name, declared)
+        and not _may_be_foreign(name, declared, service)
     ]
     for name in extra:
-        if _may_be_foreign(name, declared, service):
-            other = name.removeprefix(service_prefix(service)).split(".")[0]
-            yield Change(
-                Kind.REMOVE_QUEUE,
-                name,
-                f"nothing: it may belong to a service {service}.{other}",
-                needs=BY_HAND,
-            )
-        else:
-            yield Change(
-                Kind.REMOVE_QUEUE,
-                name,
-                "deletes the queue: nothing declares it any more",
-                needs=PRUNE,
-                held_up=hindrance(name, found, going=extra),
-            )
+        yield Change(
+            Kind.REMOVE_QUEUE,
+            name,
+            "deletes the queue: nothing declares it any more",
+            needs=PRUNE,
+            held_up=hindrance(name, found, going=extra),
+        )
 
 
 def removal_order(name: str) -> tuple[str, int, int, str]:
@@ -333,6 +325,14 @@ def _may_be_foreign(name: str, declared: Topology, service: str) -> bool:
     if any(queue.name == base for queue in declared.queues):
         return False
     return "." in base.removeprefix(service_prefix(service))
+
+
+def left_alone(declared: Topology, found: Found, service: str) -> Iterator[str]:
+    """Which queues are not judged, as they may belong to another service, a sentence each."""
+    for name in sorted(found.queues):
+        if name.startswith(service_prefix(service)) and _may_be_foreign(name, declared, service):
+            other = name.removeprefix(service_prefix(service)).split(".")[0]
+            yield f"{name} is left alone: it may belong to a service {service}.{other}"
 
 
 def hindrance(name: str, found: Found, *, going: Sequence[str] = ()) -> str | None:

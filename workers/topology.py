@@ -51,6 +51,13 @@ class Permissions:
             return False
         return {None: True, PRUNE: self.prune, MIGRATE: self.migrate}[change.needs]
 
+    def leaves(self, changes: Iterable[Change]) -> list[Change]:
+        """Those of the `changes` that are left that were to be made.
+
+        What is too much disturbs nobody: it is no failure unless it was asked to go.
+        """
+        return [change for change in changes if self.prune or change.needs != PRUNE]
+
 
 class Apply:
     """Makes the broker hold what the application declares.
@@ -78,8 +85,10 @@ class Apply:
 
     def look(self) -> tuple[Found, tuple[Change, ...]]:
         """What is there, and what is to be done about it."""
-        found = self._admin.inspect(self.declared, drift.service_prefix(self._bus.service))
-        return found, drift.plan(self.declared, found, self._bus.service)
+        service = self._bus.service
+        found = self._admin.inspect(self.declared, drift.service_prefix(service))
+        told = (*found.notes, *drift.left_alone(self.declared, found, service))
+        return replace(found, notes=told), drift.plan(self.declared, found, service)
 
     def run(self, found: Found, changes: Sequence[Change]) -> None:
         """Carry out `changes`, all of which are allowed.

@@ -17,6 +17,7 @@ from eventbus.drift import (
     Kind,
     differences_of,
     hindrance,
+    left_alone,
     mismatch,
     overriding_policies,
     plan,
@@ -175,7 +176,7 @@ BINDING = DECLARED.bindings[0]
         ),
         pytest.param(
             with_queue(as_declared(), quorum("shop.eu.billing")),
-            [(Kind.REMOVE_QUEUE, "shop.eu.billing", BY_HAND)],
+            [],
             id="a queue that may be that of a service shop.eu",
         ),
         pytest.param(
@@ -194,6 +195,15 @@ def test_the_plan_says_what_is_to_be_done(
     found: Found, expected: list[tuple[Kind, str, str | None]]
 ) -> None:
     assert told(plan(DECLARED, found, "shop")) == expected
+
+
+def test_a_queue_that_may_be_that_of_another_service_is_told_and_left_alone() -> None:
+    found = with_queue(as_declared(), quorum("shop.eu.billing.dlq"))
+    assert list(left_alone(DECLARED, found, "shop")) == [
+        "shop.eu.billing.dlq is left alone: it may belong to a service shop.eu"
+    ]
+    own = subscription_topology("events", "shop.eu.billing", [], longest_delay_ms=0)
+    assert list(left_alone(own, as_declared(own), "shop")) == []
 
 
 def test_from_classic_to_quorum_is_a_migration_with_the_type_told() -> None:

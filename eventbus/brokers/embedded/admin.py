@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
-from math import ceil
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -37,6 +37,7 @@ class EmbeddedAdmin:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._unbound_at = -math.inf
 
     def declare(self, topology: Topology) -> None:
         try:
@@ -60,19 +61,18 @@ class EmbeddedAdmin:
     def unbind(self, binding: Binding) -> None:
         with self._link.writing() as connection:
             definitions.unbind(connection, binding)
+        self._unbound_at = time.monotonic()
 
     def delete(self, queue: FoundQueue) -> None:
         with self._link.writing() as connection:
             _require_unused(connection, queue.name)
-            bindings = definitions.remove(connection, queue.name)
+            if definitions.unbind_all(connection, queue.name):
+                self._unbound_at = time.monotonic()
         # Until then publishers may still use the bindings as they have read them.
-        time.sleep(2 * FRESH_SECONDS)
-        with self._link.reading() as connection:
-            late = definitions.messages_in(connection, queue.name)
-        if late:
-            back = Queue(queue.name, dict(queue.arguments or {}))
-            self.declare(Topology((), (back,), tuple(bindings)))
-            raise _in_use(queue.name, late, 0)
+        time.sleep(max(0.0, self._unbound_at + 2 * FRESH_SECONDS - time.monotonic()))
+        with self._link.writing() as connection:
+            _require_unused(connection, queue.name)
+            definitions.remove(connection, queue.name)
 
     def replace(self, queue: Queue, bindings: Sequence[Binding], progress: Progress) -> None:
         with self._link.writing() as connection:
@@ -131,7 +131,7 @@ class EmbeddedAdmin:
                 if queue in known
             }
 
-    def browse(self, queue: str, limit: int | None = None) -> Iterator[Message]:
+    def browse(self, queue: str, limit: int | None = None) -> Generator[Message, None, None]:
         for row in itertools.islice(self._rows(queue), limit):
             yield _readable(row)
 
@@ -182,6 +182,8 @@ class EmbeddedAdmin:
             room = _PAGE if limit is None else min(_PAGE, limit - moved)
             if pace is not None:
                 room = pace.next_batch(room)
+            if room < 1:
+                break
             chosen: dict[int, Message] = {}
             settled = 0
             try:
@@ -312,9 +314,9 @@ def _held(queue: str, arguments: dict[str, Any], now: int | None) -> sa.ColumnEl
 def _level(level_ms: int) -> tuple[int, int]:
     """The delays, first and last, for which `retry_level_ms` gives this level."""
     position = bisect_left(RETRY_LEVELS_MS, level_ms)
-    first = ceil(level_ms / 1.1) if position else 1
+    first = math.ceil(level_ms / 1.1) if position else 1
     following = RETRY_LEVELS_MS[position + 1 : position + 2] or (2**62,)
-    return first, ceil(following[0] / 1.1) - 1
+    return first, math.ceil(following[0] / 1.1) - 1
 
 
 def _readable(row: Row[Any]) -> Message:

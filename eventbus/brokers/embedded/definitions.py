@@ -85,12 +85,15 @@ def differences(declared: Topology, known: dict[str, dict[str, Any]]) -> Iterato
             yield from differences_of(wanted, FoundQueue(queue.name, known[queue.name]))
 
 
-def remove(connection: Connection, queue: str) -> list[Binding]:
-    """Delete the rows of `queue` and of its bindings, not of its messages; those bindings."""
-    bindings = [binding for binding in all_bindings(connection) if binding.queue == queue]
-    connection.execute(tables.binding.delete().where(tables.binding.c.queue == queue))
+def remove(connection: Connection, queue: str) -> None:
+    """Delete the row of `queue`, not its messages."""
     connection.execute(tables.queue.delete().where(tables.queue.c.name == queue))
-    return bindings
+
+
+def unbind_all(connection: Connection, queue: str) -> int:
+    """Delete the rows of the bindings of `queue`; how many there were."""
+    deleted = connection.execute(tables.binding.delete().where(tables.binding.c.queue == queue))
+    return int(deleted.rowcount)
 
 
 def unbind(connection: Connection, binding: Binding) -> None:
