@@ -61,10 +61,19 @@ def _text(duration: timedelta) -> str:
 
 
 def refuse_contradictions(bus: EventBus) -> None:
-    """Raise `ConfigurationError` where settings contradict each other."""
+    """Raise where settings or declarations contradict each other.
+
+    Raises
+    ------
+    ConfigurationError
+        Settings do.
+    DeclarationError
+        A handler cannot be run as it is declared.
+    """
     found = contradictions(bus)
     if found:
         raise ConfigurationError("; ".join(found))
+    bus.check_handlers()
 
 
 def chosen_subscriptions(bus: EventBus, queues: Iterable[str]) -> list[Subscription]:
