@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from .report import Report
@@ -20,6 +20,9 @@ from .report import Report
 #: A loop that has not moved for so long hangs. Longer than every time-out that it can wait for:
 #: a connection is given 10 s, a confirm 30 s, a lock in a database 50 s (MariaDB's default).
 STILL_SECONDS = 60.0
+
+#: Processes of a pool come and go; beyond so many the old ones are forgotten, with all others.
+MOST_SIGHTS = 5_000
 
 
 class Reporting(Protocol):
@@ -57,22 +60,24 @@ class _Sight:
     seen_at: float
 
 
-@dataclass
 class Pulse:
     """How long ago loops last moved, by the steady clock of whoever looks.
 
     A beat itself is a wall clock's time, which may be set: only that it changes is used.
     """
 
-    clock: Callable[[], float] = time.monotonic
-    _sights: dict[tuple[str, int], _Sight] = field(default_factory=dict)
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._sights: dict[tuple[str, int], _Sight] = {}
 
     def still_seconds(self, report: Report) -> float:
         """Seconds since this beat of `report` was first seen here."""
-        now = self.clock()
+        now = self._clock()
         key = (report.name, report.pid)
         sight = self._sights.get(key)
         if sight is None or sight.beat != report.beat:
+            if len(self._sights) >= MOST_SIGHTS:
+                self._sights.clear()
             self._sights[key] = sight = _Sight(report.beat, now)
         return now - sight.seen_at
 
@@ -123,9 +128,11 @@ class Observer:
 
     def _condition(self, name: str, report: Report) -> Condition:
         still_seconds = self._pulse.still_seconds(report)
-        return Condition(
-            report,
-            is_live(report, still_seconds),
-            still_seconds,
-            tuple(reasons(report, self._startup_trouble(name))),
-        )
+        live = is_live(report, still_seconds) and self._has_live_child(report)
+        why = tuple(reasons(report, self._startup_trouble(name)))
+        return Condition(report, live, still_seconds, why)
+
+    def _has_live_child(self, report: Report) -> bool:
+        """A pool hangs when all of its processes do; a single one is the pool's own care."""
+        children = [is_live(c, self._pulse.still_seconds(c)) for c in report.children]
+        return any(children) or not children

@@ -25,7 +25,7 @@ from eventbus.outbox.store import OutboxDepth
 
 from .condition import Condition, Observer
 from .outbox_sample import OutboxSample
-from .report import DURATION_BOUNDS, HandlerCounts, QueueReport, Report, merged_queues
+from .report import DURATION_BOUNDS, HandlerCounts, QueueReport, Report
 
 #: `HandlerCounts` that say what became of an event.
 _OUTCOMES = {
@@ -113,7 +113,8 @@ def _process_metrics(conditions: list[Condition]) -> Iterator[Metric]:
 def _worker_metrics(reports: list[Report]) -> Iterator[Metric]:
     if not reports:
         return
-    queues = [(r.name, merged_queues([r, *r.children])) for r in reports]
+    # Those of a prefork parent include what its children did, also those that are gone.
+    queues = [(report.name, report.queues) for report in reports]
     yield from _handler_metrics(queues)
     yield from _queue_metrics(queues)
     running = GaugeMetricFamily(
@@ -125,16 +126,11 @@ def _worker_metrics(reports: list[Report]) -> Iterator[Metric]:
         labels=("name",),
     )
     for report in reports:
-        # A prefork parent runs no handler itself.
-        running.add_metric((report.name,), sum(r.running for r in _processes(report)))
-        waiting.add_metric((report.name,), sum(r.waiting for r in _processes(report)))
+        running.add_metric((report.name,), report.running)
+        waiting.add_metric((report.name,), report.waiting)
     yield running
     yield waiting
     yield from _pool_metrics([report for report in reports if report.pool == "prefork"])
-
-
-def _processes(report: Report) -> list[Report]:
-    return report.children or [report]
 
 
 def _handler_metrics(queues: list[tuple[str, dict[str, QueueReport]]]) -> Iterator[Metric]:
@@ -202,9 +198,16 @@ def _pool_metrics(reports: list[Report]) -> Iterator[Metric]:
     alive = GaugeMetricFamily(
         "eventbus_pool_processes", "Processes of the prefork pool that are alive.", labels=("name",)
     )
+    deaths = CounterMetricFamily(
+        "eventbus_pool_deaths",
+        "Processes of the prefork pool that died, not told to end, and were replaced.",
+        labels=("name",),
+    )
     for report in reports:
         alive.add_metric((report.name,), len(report.children))
+        deaths.add_metric((report.name,), report.deaths)
     yield alive
+    yield deaths
 
 
 # -- dispatchers ----------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ class Report:
     kind:
         `WORKER` or `DISPATCHER`.
     state:
-        ``starting``, ``running`` or ``draining``.
+        ``starting``, ``running``, ``replacing`` (a prefork pool its children) or ``draining``.
     ready:
         It does its work: a worker consumes all queues that are not paused, a dispatcher has a
         broker that takes messages.
@@ -121,7 +121,9 @@ class Report:
     held:
         A dispatcher's: names of events that wait because a queue is full.
     children:
-        The reports of a prefork pool's children.
+        The reports of a prefork pool's children; what they have done is in the other fields too.
+    deaths:
+        How many of them died and were replaced.
     """
 
     kind: str
@@ -142,6 +144,7 @@ class Report:
     counts: dict[str, int] = field(default_factory=dict)
     held: list[str] = field(default_factory=list)
     children: list[Report] = field(default_factory=list)
+    deaths: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

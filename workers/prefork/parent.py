@@ -261,6 +261,7 @@ class Prefork:
             self._back_off(place, end_of(status), now - child.started_at)
 
     def _back_off(self, place: Place, death: str, lived_seconds: float) -> None:
+        self._summary.deaths += 1
         pause = place.crashes.died(lived_seconds)
         place.death = death
         place.start_at = time.monotonic() + pause

@@ -24,6 +24,8 @@ class Summary:
         options: WorkerOptions,
         subscriptions: Sequence[Subscription],
     ) -> None:
+        #: Children that died, and were not told to end.
+        self.deaths = 0
         #: The counts of children that are gone: a sum that only grows.
         self._past = Report(WORKER, service, name)
         for subscription in subscriptions:
@@ -57,6 +59,7 @@ class Summary:
             waiting=sum(report.waiting for report in reports),
             queues=merged_queues([self._past, *reports]),
             children=reports,
+            deaths=self.deaths,
         )
 
     def keep_counts_of(self, child: Child) -> None:

@@ -82,6 +82,19 @@ class Service:
         return self._report
 
 
+def test_a_pool_hangs_when_all_of_its_processes_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs, moves = worker(pid=1, beat=1.0), worker(pid=2, beat=1.0)
+    pool = Service(worker(pid=3, ready=True, children=[hangs, moves]))
+    observer = Observer({"worker": pool})
+    observer.look()
+    monkeypatch.setattr("eventbus.workers.condition.STILL_SECONDS", 0.0)
+    pool.report().beat = moves.beat = 2.0
+    now = observer.look()["worker"]
+    assert now.live
+    pool.report().beat = 3.0
+    assert not observer.look()["worker"].live
+
+
 def test_the_observer_looks_at_all_services_and_at_how_they_start() -> None:
     services = {"worker": Service(worker(ready=True)), "dispatcher": Service(worker("starting"))}
     found = Observer(services, {"dispatcher": "no tables"}.get).look()

@@ -266,11 +266,9 @@ def test_the_metrics_of_a_dispatcher_and_its_outbox(server: HealthServer) -> Non
     assert "order.paid" not in str(found)
 
 
-def test_the_children_of_a_pool_are_counted_together(server: HealthServer, worker: Service) -> None:
+def test_a_pool_tells_of_its_processes(server: HealthServer, worker: Service) -> None:
     child = Report(WORKER, "shop", "shop.worker.1", running=1, waiting=2)
-    child.queues["shop.billing"] = QueueReport(
-        consuming=True, handlers={"charge": HandlerCounts(succeeded=5)}
-    )
+    counts = {"charge": HandlerCounts(succeeded=10)}
     worker.current = Report(
         WORKER,
         "shop",
@@ -278,13 +276,16 @@ def test_the_children_of_a_pool_are_counted_together(server: HealthServer, worke
         state="running",
         ready=True,
         pool="prefork",
+        running=2,
+        queues={"shop.billing": QueueReport(consuming=True, handlers=counts)},
         children=[child, child],
+        deaths=3,
     )
     found = samples(server)
     handler = {"name": "shop.worker", "queue": "shop.billing", "handler": "charge"}
     assert found[key("eventbus_handler_events_total", outcome="succeeded", **handler)] == 10
     assert found[key("eventbus_handlers_running", name="shop.worker")] == 2
-    assert found[key("eventbus_messages_waiting", name="shop.worker")] == 4
+    assert found[key("eventbus_pool_deaths_total", name="shop.worker")] == 3
     assert found[key("eventbus_pool_processes", name="shop.worker")] == 2
 
 
