@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from eventbus.errors import TopologyMismatch
-from eventbus.topology import UNLIMITED_DELIVERIES, Binding, Queue, Topology
+from eventbus.topology import (
+    RETRY_LEVELS_MS,
+    UNLIMITED_DELIVERIES,
+    Binding,
+    Queue,
+    Topology,
+    retry_queue_name,
+)
 
 #: Where the messages of a queue are while it gets other arguments.
 _MIGRATION_SUFFIX = ".migrating"
@@ -290,6 +297,7 @@ def _extra_queues(declared: Topology, found: Found, service: str) -> Iterator[Ch
         if name.startswith(service_prefix(service))
         and name not in wanted
         and not _is_aside(name, declared)
+        and not _is_on_demand(name, wanted)
         and not _may_be_foreign(name, declared, service)
     ]
     for name in extra:
@@ -314,6 +322,15 @@ def _is_aside(name: str, declared: Topology) -> bool:
     """Whether it holds the messages of a declared queue that is being migrated."""
     base = name.removesuffix(_MIGRATION_SUFFIX)
     return base != name and any(queue.name == base for queue in declared.queues)
+
+
+def _is_on_demand(name: str, declared: Collection[str]) -> bool:
+    """Whether it is a level that `eventbus.RetryLater` has asked for, beyond the policy's longest.
+
+    The first message that needs one makes it, and the next would make it again.
+    """
+    base = _COMPANION.sub("", name)
+    return base in declared and name in {retry_queue_name(base, ms) for ms in RETRY_LEVELS_MS}
 
 
 def _may_be_foreign(name: str, declared: Topology, service: str) -> bool:

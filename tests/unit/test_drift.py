@@ -160,9 +160,14 @@ BINDING = DECLARED.bindings[0]
             id="its bindings belong to it",
         ),
         pytest.param(
-            with_queue(as_declared(), quorum("shop.billing.retry.5000")),
-            [(Kind.REMOVE_QUEUE, "shop.billing.retry.5000", PRUNE)],
-            id="a retry level that is no longer needed",
+            with_queue(as_declared(), quorum("shop.billing.retry.7000")),
+            [(Kind.REMOVE_QUEUE, "shop.billing.retry.7000", PRUNE)],
+            id="a retry level that there is no more",
+        ),
+        pytest.param(
+            with_queue(as_declared(), quorum("shop.billing.retry.86400000")),
+            [],
+            id="a retry level that a handler has asked for",
         ),
         pytest.param(
             with_queue(as_declared(), quorum("shop.gone")),
