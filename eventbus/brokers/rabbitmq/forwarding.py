@@ -270,8 +270,14 @@ class Forwarder:
             logger.error("queue %r does not exist; what is in %r waits for it", missing, queue)
             return
         link = self._open().link
-        logger.error("queue %r does not exist; declaring it, so that %r can go on", missing, queue)
-
+        # A retry queue above the policy's longest delay is made when a handler asks for it.
+        expected = missing.startswith(retry_queue_name(queue, 0)[:-1])
+        logger.log(
+            logging.INFO if expected else logging.ERROR,
+            "queue %r does not exist; declaring it, so that %r can go on",
+            missing,
+            queue,
+        )
         self._declaring.add(missing)
 
         def on_io_thread() -> None:
