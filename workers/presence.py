@@ -50,6 +50,9 @@ FIRST_LOOK_SECONDS = 5.0
 #: A process that ends waits so long for its rows to be deleted.
 LEAVE_SECONDS = 2.0
 
+#: Trouble that ends sooner is not told: a start that makes the tables, a connection that had died.
+TELL_AFTER_SECONDS = 3.0
+
 #: How long a report waits for SQLite's one writer; there is another one soon.
 BUSY_MS = 250
 
@@ -82,7 +85,7 @@ class Presence:
         self._last_beat = time.monotonic()
         self._has_rows = False
         self._missed: str | None = None
-        self._misses = 0
+        self._failing_since: float | None = None
         self._first_look = threading.Event()
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
@@ -171,15 +174,16 @@ class Presence:
     # -- trouble ------------------------------------------------------------------------------
 
     def _succeeded(self) -> None:
-        self._misses = 0
+        self._failing_since = None
         if self._missed is not None:
             log.info("reporting to the database again")
             self._missed = None
 
     def _failed(self, why: str, level: int) -> None:
-        """Say once why, and not for what the next try mends, as a connection that had died."""
-        self._misses += 1
-        if self._misses < 2 or self._missed is not None:
+        """Say why, once it has lasted for a while, and only once."""
+        now = time.monotonic()
+        self._failing_since = self._failing_since or now
+        if self._missed is not None or now - self._failing_since < TELL_AFTER_SECONDS:
             return
         self._missed = why
         log.log(

@@ -62,6 +62,7 @@ def bus(database_url: str) -> Iterator[EventBus]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(presence, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(presence, "TELL_AFTER_SECONDS", 0.1)
 
 
 def rows(engine: Engine) -> list[processes.ProcessRow]:
