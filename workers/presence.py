@@ -43,8 +43,8 @@ BEAT_SECONDS = 2.0
 #: How often it removes what processes left behind that have long been gone.
 SWEEP_SECONDS = 60.0
 
-#: A start waits so long for the first look, so that no message of a paused queue slips through; a
-#: database that does not answer by then must not hold a worker up.
+#: A start waits so long for its look; a database that does not answer by then must not hold a
+#: worker up.
 FIRST_LOOK_SECONDS = 5.0
 
 #: A process that ends waits so long for its rows to be deleted.
@@ -60,8 +60,6 @@ BUSY_MS = 250
 class Presence:
     """Reports `services` and hands them the paused queues, for as long as it is entered.
 
-    Entering it returns after the first look at the pauses.
-
     Parameters
     ----------
     bus:
@@ -72,7 +70,8 @@ class Presence:
 
     Example::
 
-        with Presence(bus, services.values()):
+        with Presence(bus, services.values()) as presence:
+            presence.look()
             supervise(services)
     """
 
@@ -86,13 +85,13 @@ class Presence:
         self._has_rows = False
         self._missed: str | None = None
         self._failing_since: float | None = None
-        self._first_look = threading.Event()
-        self._leaving = threading.Event()
+        self._looks = threading.Condition()
+        self._wanted = self._answered = 0
+        self._leaving = False
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
     def __enter__(self) -> Presence:
         self._thread.start()
-        self._first_look.wait(FIRST_LOOK_SECONDS)
         return self
 
     def __exit__(
@@ -101,12 +100,27 @@ class Presence:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._leaving.set()
+        with self._looks:
+            self._leaving = True
+            self._looks.notify_all()
         self._thread.join(LEAVE_SECONDS)
+
+    def look(self) -> None:
+        """Look for pauses now; returns when that is done, or after `FIRST_LOOK_SECONDS`.
+
+        To be called before anything is consumed, so that no message of a paused queue slips
+        through.
+        """
+        with self._looks:
+            self._wanted += 1
+            wanted = self._wanted
+            self._looks.notify_all()
+            self._looks.wait_for(lambda: self._answered >= wanted, FIRST_LOOK_SECONDS)
 
     def _run(self) -> None:
         backoff = Backoff(first=0.1, longest=3.0)
-        while not self._leaving.is_set():
+        while not self._leaving:
+            wanted = self._wanted
             seconds = LOOK_SECONDS
             try:
                 self._turn()
@@ -121,9 +135,15 @@ class Presence:
             except Exception as error:  # a report that fails must not end the pauses
                 self._failed(f"unexpected {type(error).__name__}: {error}", logging.ERROR)
                 seconds = backoff.next()
-            self._first_look.set()
-            self._leaving.wait(seconds)
+            self._rest(wanted, seconds)
         self._leave()
+
+    def _rest(self, answered: int, seconds: float) -> None:
+        """Until the next look is due, or asked for."""
+        with self._looks:
+            self._answered = answered
+            self._looks.notify_all()
+            self._looks.wait_for(lambda: self._leaving or self._wanted > answered, seconds)
 
     # -- one turn -----------------------------------------------------------------------------
 

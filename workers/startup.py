@@ -43,6 +43,8 @@ class Startup:
     prepare:
         Checks and prepares the servers before the first service; called once for all services,
         again where it failed.
+    before_run:
+        Called before each try to run a service, after `prepare`.
     patience:
         How long to try again at the start while a server is away or the tables are not there.
         Later, services wait by themselves.
@@ -52,8 +54,10 @@ class Startup:
         self,
         prepare: Callable[[], None] | None = None,
         patience: timedelta = timedelta(0),
+        before_run: Callable[[], None] = lambda: None,
     ) -> None:
         self._prepare = prepare
+        self._before_run = before_run
         self._prepared = prepare is None
         self._preparing = threading.Lock()
         self._patience_seconds = patience.total_seconds()
@@ -76,6 +80,7 @@ class Startup:
         while not stopping.is_set():
             try:
                 self._prepare_once()
+                self._before_run()
                 self._troubles.pop(name, None)
                 service.run()
             except _AWAY as error:

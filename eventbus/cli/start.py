@@ -200,7 +200,8 @@ def _supervise(
     from eventbus.workers.startup import Startup
     from eventbus.workers.systemd import Systemd
 
-    startup = Startup(prepare, supervision.wait or timedelta(0))
+    presence = Presence(bus, services.values())
+    startup = Startup(prepare, supervision.wait or timedelta(0), before_run=presence.look)
     observer = Observer(services, startup.trouble)
     # Before anything is consumed: a process that cannot be probed is not to work.
     health = supervision.health_server(bus, observer, publishes="dispatcher" in services)
@@ -212,7 +213,7 @@ def _supervise(
     if reloader.is_child():
         reloader.end_with_watcher()
     supervisor.note_signals(stops=True)
-    with Presence(bus, services.values()):
+    with presence:
         return supervisor.supervise(
             services, startup=startup, announcer=systemd, trial=supervision.launch.problem
         )

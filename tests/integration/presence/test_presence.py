@@ -109,7 +109,20 @@ def test_a_pause_is_heard_and_so_is_its_end(bus: EventBus) -> None:
 def test_a_pause_from_before_the_start_is_known_before_anything_runs(bus: EventBus) -> None:
     pauses.pause(bus.engine, "shop.billing", by="ada", reason="")
     service = Service()
-    with Presence(bus, [service]):
+    with Presence(bus, [service]) as present:
+        present.look()
+        assert service.told == [{"shop.billing"}]
+
+
+def test_a_look_that_is_asked_for_is_taken_at_once(
+    bus: EventBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "LOOK_SECONDS", 3600)
+    service = Service()
+    with Presence(bus, [service]) as present:
+        present.look()
+        pauses.pause(bus.engine, "shop.billing", by="ada", reason="")
+        present.look()
         assert service.told == [{"shop.billing"}]
 
 
@@ -229,7 +242,8 @@ def test_a_database_that_does_not_answer_holds_nobody_up_for_long(
     own_postgres.pause()
     try:
         began = time.monotonic()
-        with Presence(bus, [Service()]):
+        with Presence(bus, [Service()]) as present:
+            present.look()
             assert time.monotonic() - began < 5
         assert time.monotonic() - began < 10
     finally:
