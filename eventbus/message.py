@@ -28,6 +28,11 @@ FIRST_ERROR_AT_HEADER = "eventbus-first-error-at"
 TRACEBACK_HEADER = "eventbus-traceback"
 #: Epoch milliseconds at which the message was parked.
 PARKED_AT_HEADER = "eventbus-parked-at"
+#: The operation that sent a parked message again (`eventbus.workers.dead_letters`).
+REPLAY_HEADER = "eventbus-replay"
+#: Who has edited a parked message before it was sent again, and when, in epoch milliseconds.
+EDITED_BY_HEADER = "eventbus-edited-by"
+EDITED_AT_HEADER = "eventbus-edited-at"
 
 #: What the worker adds and a replay takes off again.
 WORKER_HEADERS = frozenset(
@@ -44,6 +49,7 @@ WORKER_HEADERS = frozenset(
         FIRST_ERROR_AT_HEADER,
         TRACEBACK_HEADER,
         PARKED_AT_HEADER,
+        REPLAY_HEADER,
     }
 )
 

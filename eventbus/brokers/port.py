@@ -15,7 +15,7 @@ only by `Broker.ping` and by `Admin`, which a person waits for.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -203,7 +203,7 @@ class Pace(Protocol):
     """Lets a transfer go on, a batch after the other; `eventbus.workers.operations` has one."""
 
     def next_batch(self, most: int) -> int:
-        """How many messages may go now, 1 to `most`; may wait, and may raise to end it all.
+        """How many messages may go now, up to `most`; 0 ends the transfer. It may wait, and raise.
 
         Nothing is under way meanwhile: what is moved is moved, the rest is where it was.
         """
@@ -266,7 +266,7 @@ class Admin(Protocol):
     def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
         """Counts of those `queues` that exist."""
 
-    def browse(self, queue: str, limit: int | None = None) -> Iterator[Message]:
+    def browse(self, queue: str, limit: int | None = None) -> Generator[Message, None, None]:
         """The messages that are in `queue` now, the first `limit` of them, one after the other.
 
         They stay there, but as long as the iterator is neither at its end nor closed, nobody else

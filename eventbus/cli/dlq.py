@@ -2,169 +2,168 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from eventbus.cli.application import (
-    BROKER,
-    DATABASE,
-    application_option,
-    bus_or_settings,
-    is_named,
+from eventbus.cli.application import application_option
+from eventbus.cli.dead_letters import (
+    Opened,
+    all_option,
+    audit_log,
+    given_options,
+    limit_option,
+    messages,
+    nothing_matches,
+    opened,
+    parameters_of,
+    print_groups,
+    print_overflow,
+    queue_option,
+    require_choice,
+    selection_of,
+    selection_options,
+    shape_of_groups,
+    tally_of,
 )
-from eventbus.cli.options import Number, json_option, split_list, yes_option
-from eventbus.errors import UnknownName
-from eventbus.topology import dead_letter_queue_name
+from eventbus.cli.dlq_replay import replay
+from eventbus.cli.export import FORMATS, check_destination, exporting
+from eventbus.cli.options import Number, json_option, yes_option
 
 if TYPE_CHECKING:
-    from eventbus.brokers.port import Admin
-    from eventbus.bus import EventBus
-    from eventbus.cli.parked import Parked
-    from eventbus.message import Message
+    from eventbus.workers.dead_letters import Selection, Tally
+    from eventbus.workers.operations import Operation
+    from eventbus.workers.parked import Parked
 
 #: Characters of a body that a terminal is shown; --json gives all of it.
 _SHOWN_BODY = 4_000
-
-_queue_option = click.option(
-    "-Q",
-    "--queue",
-    "queues",
-    multiple=True,
-    metavar="NAMES",
-    callback=split_list,
-    help="Queues whose messages were parked. Without -A full names, such as shop.billing.",
-)
 
 
 @click.group("dlq")
 @application_option
 def command() -> None:
-    """List, show and replay the messages in the dead-letter queues.
+    """List, show, replay, export and delete the messages in the dead-letter queues.
 
     Of the application that -A names; without it of the queues that --queue names, on the broker
-    in EVENTBUS_BROKER_URL or EVENTBUS_DATABASE_URL.
+    in EVENTBUS_BROKER_URL or EVENTBUS_DATABASE_URL. What was replayed and deleted, by whom and
+    when, is shown by 'eventbus operations list'.
     """
 
 
-@dataclass(frozen=True)
-class _DeadLetters:
-    """The dead-letter queues that a command is about."""
-
-    bus: EventBus
-    admin: Admin
-    #: Full name of each queue, and how many messages are parked from it.
-    counts: dict[str, int]
-
-    def browse(self, queue: str, limit: int) -> Iterator[Parked]:
-        """The first `limit` messages parked from `queue`."""
-        from eventbus.cli.parked import read_parked
-
-        for message in self.admin.browse(dead_letter_queue_name(queue), limit):
-            yield read_parked(message, queue)
-
-    def all(self) -> Iterator[Parked]:
-        """Every parked message."""
-        for queue, count in self.counts.items():
-            if count:
-                yield from self.browse(queue, count)
-
-
-@contextmanager
-def _dead_letters(queues: Sequence[str]) -> Iterator[_DeadLetters]:
-    if not queues and not is_named():
-        raise click.UsageError(
-            "say which dead-letter queues: name the application with -A, or a queue's full name "
-            "with --queue, such as --queue shop.billing"
-        )
-    bus = bus_or_settings(BROKER, DATABASE)
-    names = [_full_name(bus, queue) for queue in queues] or [
-        subscription.queue for subscription in bus.subscriptions.values()
-    ]
-    admin = bus.broker.admin()
-    try:
-        stats = admin.stats([dead_letter_queue_name(name) for name in names])
-        counts = {}
-        for name in names:
-            found = stats.get(dead_letter_queue_name(name))
-            if found is None and queues:
-                raise UnknownName(
-                    f"there is no queue {dead_letter_queue_name(name)!r} on the broker"
-                )
-            counts[name] = found.messages if found is not None else 0
-        yield _DeadLetters(bus, admin, counts)
-    finally:
-        admin.close()
-
-
-def _full_name(bus: EventBus, queue: str) -> str:
-    """The full name of `queue`; one that is no longer declared may still have parked messages."""
-    name = queue.removesuffix(".dlq")
-    try:
-        return bus.subscription(name).queue
-    except UnknownName:
-        if "." in name:
-            return name
-        if is_named():
-            raise
-        raise UnknownName(
-            f"{queue!r} is no full name of a queue, such as shop.billing; or name the application "
-            f"with -A"
-        ) from None
+# -- list and show ---------------------------------------------------------------------------------
 
 
 @command.command("list")
 @application_option
-@_queue_option
+@selection_options
+@click.option(
+    "--messages", "single", is_flag=True, help="List each message, not how many of a kind."
+)
 @click.option(
     "--limit",
     type=Number(1, 100_000),
     default=50,
     show_default=True,
-    help="Messages to look at in each queue, 1 to 100000.",
+    help="With --messages: of each queue show so many, 1 to 100000.",
 )
-@click.option("--groups", is_flag=True, help="Count by queue, handler and error instead.")
 @json_option
-def list_parked(queues: list[str], limit: int, groups: bool, as_json: bool) -> None:
-    """List what is parked, oldest first.
+@click.pass_context
+def list_parked(
+    ctx: click.Context, /, single: bool, limit: int, as_json: bool, **options: Any
+) -> None:
+    """Count what is parked by queue, handler, event and error; all of it, the most frequent first.
 
     \b
-    --json: {"queues": [{"queue", "parked": NUMBER, "messages": [{"id", "event", "queue",
-             "handler", "attempts", "reason", "error", "parked_at"}]}]}
-    with --groups, "groups": [{"handler", "event", "error", "count"}] instead of "messages"
+    --json: {"queues": [{"queue", "parked": NUMBER, "matching": NUMBER, "overflow": NUMBER,
+             "groups": [{"handler", "event", "error", "count", "oldest", "newest"}]}]}
+    with --messages, instead of "groups" and "matching":
+             "messages": [{"id", "event", "queue", "handler", "attempts", "reason", "error",
+             "parked_at"}]
     """
-    with _dead_letters(queues) as found:
-        listed = {
-            queue: list(found.browse(queue, min(limit, count))) if count else []
-            for queue, count in found.counts.items()
-        }
-        counts = found.counts
-    if groups:
-        _print_groups(counts, listed, as_json)
-    else:
-        _print_messages(counts, listed, as_json)
+    if not single and given_options(ctx, {"limit": "--limit"}):
+        raise click.UsageError("--limit is for --messages; the counts are of all messages")
+    selection = selection_of(options)
+    with opened(options["queues"]) as found:
+        if single:
+            _list_messages(found, selection, limit, as_json)
+        else:
+            _list_groups(found, selection, as_json)
+        if not as_json:
+            print_overflow(found.letters)
 
 
-def _print_messages(counts: dict[str, int], listed: dict[str, list[Parked]], as_json: bool) -> None:
-    from eventbus.cli.terminal import Column, age, print_json, print_note, print_records
-    from eventbus.outbox.row import now_ms
+def _list_groups(found: Opened, selection: Selection, as_json: bool) -> None:
+    from eventbus.cli.terminal import print_json, print_note
 
+    letters = found.letters
+    tally = letters.tally(selection)
     if as_json:
         print_json(
             {
                 "queues": [
-                    {"queue": queue, "parked": counts[queue], "messages": [m.row() for m in found]}
-                    for queue, found in listed.items()
+                    {
+                        **_head(found, queue),
+                        "matching": tally.messages_of(queue),
+                        "groups": shape_of_groups(tally.of_queue(queue)),
+                    }
+                    for queue in letters.queues
                 ]
             }
         )
         return
+    parked = sum(letters.counts.values())
+    if parked and not tally.total:
+        print_note(str(nothing_matches(selection, selection.ids, letters.queues)))
+        return
+    print_groups(tally, letters.queues)
+
+
+def _head(found: Opened, queue: str) -> dict[str, Any]:
+    letters = found.letters
+    return {
+        "queue": queue,
+        "parked": letters.counts[queue],
+        "overflow": letters.overflowing.get(queue, 0),
+    }
+
+
+def _list_messages(found: Opened, selection: Selection, limit: int, as_json: bool) -> None:
+    from eventbus.cli.parked import row_of
+    from eventbus.cli.terminal import print_json, print_note
+
+    listed = {queue: _first(found, queue, selection, limit + 1) for queue in found.letters.queues}
+    if as_json:
+        print_json(
+            {
+                "queues": [
+                    {**_head(found, queue), "messages": [row_of(one) for one in some[:limit]]}
+                    for queue, some in listed.items()
+                ]
+            }
+        )
+        return
+    _print_messages([one for some in listed.values() for one in some[:limit]])
+    for queue, some in listed.items():
+        if len(some) > limit:
+            print_note(
+                f"{queue}: the first {limit} are shown, {found.letters.counts[queue]} are parked; "
+                f"--limit shows more"
+            )
+
+
+def _first(found: Opened, queue: str, selection: Selection, limit: int) -> list[Parked]:
+    with closing(found.letters.browse(selection, [queue])) as parked:
+        return list(islice(parked, limit))
+
+
+def _print_messages(parked: Sequence[Parked]) -> None:
+    from eventbus.cli.terminal import Column, age, print_records
+    from eventbus.outbox.row import now_ms
+
     now = now_ms()
-    messages = [message for found in listed.values() for message in found]
     print_records(
         (
             Column("id"),
@@ -175,76 +174,24 @@ def _print_messages(counts: dict[str, int], listed: dict[str, list[Parked]], as_
         ),
         [
             (
-                message.id,
-                message.event,
-                message.handler,
-                message.attempts,
-                None if message.parked_at_ms is None else age(max(now - message.parked_at_ms, 0)),
+                one.id,
+                one.event,
+                one.handler,
+                one.attempts,
+                None if one.parked_at_ms is None else age(max(now - one.parked_at_ms, 0)),
             )
-            for message in messages
+            for one in parked
         ],
         note="queue: reason",
-        notes=[f"{message.queue}: {message.reason}" for message in messages],
+        notes=[f"{one.queue}: {one.reason}" for one in parked],
         empty="nothing is parked",
     )
-    for queue, found in listed.items():
-        if len(found) < counts[queue]:
-            print_note(f"{queue}: {len(found)} of {counts[queue]} shown; --limit shows more")
-
-
-def _print_groups(counts: dict[str, int], listed: dict[str, list[Parked]], as_json: bool) -> None:
-    from eventbus.cli.terminal import Column, print_json, print_note, print_table
-
-    grouped = {
-        queue: Counter((m.handler, m.event, _kind(m)) for m in found).most_common()
-        for queue, found in listed.items()
-    }
-    if as_json:
-        print_json(
-            {
-                "queues": [
-                    {
-                        "queue": queue,
-                        "parked": counts[queue],
-                        "groups": [
-                            {"handler": handler, "event": event, "error": error, "count": count}
-                            for (handler, event, error), count in groups
-                        ],
-                    }
-                    for queue, groups in grouped.items()
-                ]
-            }
-        )
-        return
-    print_table(
-        (
-            Column("queue"),
-            Column("handler"),
-            Column("event", style="bold"),
-            Column("error", fold=True),
-            Column("messages", align="right"),
-        ),
-        [
-            (queue, handler, event, error, count)
-            for queue, groups in grouped.items()
-            for (handler, event, error), count in groups
-        ],
-        empty="nothing is parked",
-    )
-    for queue, found in listed.items():
-        if len(found) < counts[queue]:
-            print_note(f"{queue}: the oldest {len(found)} of {counts[queue]} are counted")
-
-
-def _kind(message: Parked) -> str:
-    """The error's class, or where there was none the reason up to its colon."""
-    return message.error or message.reason.partition(":")[0]
 
 
 @command.command("show")
 @application_option
 @click.argument("id")
-@_queue_option
+@queue_option
 @json_option
 def show(id: str, queues: list[str], as_json: bool) -> None:  # noqa: A002 - the argument's name
     """Show all that is known of the parked message ID.
@@ -253,33 +200,39 @@ def show(id: str, queues: list[str], as_json: bool) -> None:  # noqa: A002 - the
 
     \b
     --json: {"messages": [{"id", "event", "queue", "handler", "attempts", "reason", "error",
-             "parked_at", "traceback", "routing_key", "content_type", "headers": {},
-             "body": TEXT|null, "body_base64": TEXT|null}]}
+             "parked_at", "first_failure", "last_failure": {"error", "message", "at"}|null,
+             "replayed_by", "edited_by", "edited_at", "traceback", "routing_key",
+             "content_type", "headers": {}, "body": TEXT|null, "body_base64": TEXT|null}]}
     """
+    from eventbus.cli.parked import details_of
     from eventbus.cli.terminal import print_json
+    from eventbus.workers.dead_letters import Selection
 
-    with _dead_letters(queues) as found:
-        messages = [message for message in found.all() if message.id == id]
-        if not messages:
-            raise _not_parked([id], found)
+    selection = Selection(ids=(id,))
+    with opened(queues) as found:
+        parked = list(found.letters.browse(selection))
+        if not parked:
+            raise nothing_matches(selection, [id], found.letters.queues)
     if as_json:
-        print_json({"messages": [message.details() for message in messages]})
+        print_json({"messages": [details_of(one) for one in parked]})
         return
-    for number, message in enumerate(messages):
+    for number, one in enumerate(parked):
         if number:
             click.echo()
-        _print_details(message)
+        _print_details(details_of(one))
 
 
-def _print_details(parked: Parked) -> None:
+def _print_details(details: dict[str, Any]) -> None:
     from eventbus.cli.terminal import escape, print_pairs
     from eventbus.message import WORKER_HEADERS
 
-    details = parked.details()
     headers = details.pop("headers")
     traceback, body = details.pop("traceback"), details.pop("body")
     encoded = details.pop("body_base64")
-    print_pairs(list(details.items()))
+    for name in ("first_failure", "last_failure"):
+        failure = details[name]
+        details[name] = failure and ", ".join(str(part) for part in failure.values() if part)
+    print_pairs([(name.replace("_", " "), value) for name, value in details.items()])
     click.echo("headers")
     for name, value in sorted(headers.items()):
         if name not in WORKER_HEADERS:  # shown above, in words
@@ -302,108 +255,163 @@ def _shown_body(body: str) -> list[str]:
     ]
 
 
-@command.command("replay")
-@application_option
-@_queue_option
-@click.option(
-    "--id", "ids", multiple=True, metavar="IDS", callback=split_list, help="Only these events."
+# -- export and delete -----------------------------------------------------------------------------
+
+_force_option = click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+_format_option = click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(FORMATS),
+    default="jsonl",
+    show_default=True,
+    help="A JSON object a line, or CSV for spreadsheets.",
 )
-@click.option("--handler", "handlers", multiple=True, help="Only what this handler gave up on.")
-@click.option("--all", "everything", is_flag=True, help="All that is parked.")
+
+
+@command.command("export")
+@application_option
+@click.argument("file", default="-")
+@selection_options
+@limit_option
+@_format_option
+@_force_option
+def export(file: str, limit: int | None, format_name: str, force: bool, **options: Any) -> None:
+    """Write parked messages to FILE, or to the standard output; they stay where they are.
+
+    Of all that is parked, or of what the options say. Each object of JSON is as 'dlq show --json'
+    gives it; a body that is no text is in base64. In CSV, a cell that a spreadsheet would take
+    for a formula begins with an apostrophe.
+    """
+    from eventbus.cli.terminal import print_note
+
+    check_destination(file, force)
+    selection = selection_of(options)
+    written = 0
+    with opened(options["queues"]) as found, closing(found.letters.browse(selection)) as parked:
+        first = next(parked, None)
+        if first is None and not selection.is_everything:
+            raise nothing_matches(selection, selection.ids, found.letters.queues)
+        with exporting(file, format_name, force) as exporter:
+            for one in chain(() if first is None else (first,), parked):
+                if limit is not None and written >= limit:
+                    break
+                exporter.write(one)
+                written += 1
+    print_note(f"{messages(written)} written{'' if file == '-' else f' to {file}'}")
+
+
+@command.command("delete")
+@application_option
+@selection_options
+@all_option
+@limit_option
+@click.option("--export-to", metavar="FILE", help="Write each to FILE before it is deleted.")
+@_format_option
+@_force_option
 @yes_option
 @json_option
-def replay(
-    queues: list[str],
-    ids: list[str],
-    handlers: tuple[str, ...],
+@click.pass_context
+def delete(
+    ctx: click.Context,
+    /,
     everything: bool,
+    limit: int | None,
+    export_to: str | None,
+    format_name: str,
+    force: bool,
     yes: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
-    """Move parked messages back to their queue, with a fresh count of attempts.
-
-    Only the handler that gave up runs again; of a message that no handler was given, all of the
-    queue do. What is replayed after idempotency_ttl may take effect a second time, where an
-    effect had happened.
+    """Delete parked messages. It cannot be undone: --export-to keeps what they were.
 
     \b
-    --json: {"queues": [{"queue", "replayed": NUMBER}], "replayed": NUMBER}
+    --json: {"operation": ID|null, "queues": [{"queue", "deleted": NUMBER}], "deleted": NUMBER}
     """
-    from eventbus.cli.terminal import confirm, print_json, print_line
+    from eventbus.cli.progress import shown_operation
+    from eventbus.cli.terminal import confirm
+    from eventbus.workers.operations import Operation
 
-    if not (ids or handlers or everything):
-        raise click.UsageError("say which messages: --id, --handler or --all")
-    if everything and (ids or handlers):
-        raise click.UsageError("--all and --id or --handler exclude each other")
-    wanted = _Wanted(frozenset(ids), frozenset(handlers))
-    with _dead_letters(queues) as found:
-        counts = dict(found.counts) if everything else _count(found, wanted)
-        if any(counts.values()):
-            confirm(_question(counts), yes)
-        replayed = {queue: _replay(found, queue, wanted) for queue, n in counts.items() if n}
-    total = sum(replayed.values())
+    require_choice(ctx, everything)
+    _check_export(ctx, export_to, force)
+    selection = selection_of(options)
+    with opened(options["queues"]) as found:
+        tally = tally_of(found, selection)
+        if tally.total:
+            if not as_json and not yes:
+                print_groups(tally, found.letters.queues)
+            confirm(_question(tally, limit), yes)
+        operation = Operation(
+            "dlq.delete",
+            parameters_of(
+                {**options, "limit": limit, "export_to": export_to}, found.letters.queues
+            ),
+            audit_log(found.bus) if tally.total else None,
+            total=tally.total if limit is None else min(limit, tally.total),
+        )
+        deleted = {}
+        if tally.total:
+            with shown_operation(operation, "deleting", quiet=as_json, resumable=False):
+                destination = (export_to, format_name, force)
+                deleted = _delete(found, selection, limit, operation, destination)
+    _print_deleted(operation, deleted, as_json)
+
+
+def _check_export(ctx: click.Context, export_to: str | None, force: bool) -> None:
+    if export_to is None:
+        given = given_options(ctx, {"format_name": "--format", "force": "--force"})
+        if given:
+            raise click.UsageError(f"{' and '.join(given)} is for --export-to")
+    elif export_to == "-":
+        raise click.UsageError("--export-to needs a file; 'dlq export' writes to a pipe")
+    else:
+        check_destination(export_to, force)
+
+
+def _question(tally: Tally, limit: int | None) -> str:
+    if limit is not None and limit < tally.total:
+        return f"Delete {messages(limit)} of {tally.total} for good?"
+    return f"Delete {messages(tally.total)} for good?"
+
+
+def _delete(
+    found: Opened,
+    selection: Selection,
+    limit: int | None,
+    operation: Operation,
+    destination: tuple[str | None, str, bool],
+) -> dict[str, int]:
+    path, format_name, force = destination
+    opening = nullcontext() if path is None else exporting(path, format_name, force)
+    with opening as exporter:
+
+        def decide(parked: Parked) -> bool:
+            operation.check()
+            chosen = parked in selection
+            if chosen and exporter is not None:
+                exporter.write(parked)  # before it is deleted: a crash leaves one too many there
+            return chosen
+
+        return found.letters.remove(decide, limit, operation)
+
+
+def _print_deleted(operation: Operation, deleted: dict[str, int], as_json: bool) -> None:
+    from eventbus.cli.terminal import print_json, print_line
+
     if as_json:
-        queues_moved = [{"queue": queue, "replayed": n} for queue, n in replayed.items()]
-        print_json({"queues": queues_moved, "replayed": total})
+        print_json(
+            {
+                "operation": operation.id if deleted else None,
+                "queues": [{"queue": queue, "deleted": n} for queue, n in deleted.items()],
+                "deleted": sum(deleted.values()),
+            }
+        )
         return
-    for queue, number in replayed.items():
-        print_line(f"{_messages(number)} moved back to {queue}")
-    if not replayed:
+    for queue, number in deleted.items():
+        if number:
+            print_line(f"{messages(number)} of {queue} deleted")
+    if not sum(deleted.values()):
         print_line("nothing is parked")
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """Which messages to replay; an empty set means any."""
-
-    ids: frozenset[str]
-    handlers: frozenset[str]
-
-    def __contains__(self, parked: Parked) -> bool:
-        return (not self.ids or parked.id in self.ids) and (
-            not self.handlers or parked.handler in self.handlers
-        )
-
-
-def _count(found: _DeadLetters, wanted: _Wanted) -> dict[str, int]:
-    """How many messages of each queue are wanted.
-
-    Raises
-    ------
-    UnknownName
-        One of the ids, or all that is wanted, is not parked: a mistyped name must not pass for
-        work done.
-    """
-    chosen = [parked for parked in found.all() if parked in wanted]
-    missing = wanted.ids - {parked.id for parked in chosen}
-    if missing or not chosen:
-        raise _not_parked(sorted(missing or wanted.handlers), found)
-    counted = Counter(parked.queue for parked in chosen)
-    return {queue: counted[queue] for queue in found.counts}
-
-
-def _question(counts: dict[str, int]) -> str:
-    parts = [f"{_messages(number)} to {queue}" for queue, number in counts.items() if number]
-    return f"Move {', '.join(parts)}?"
-
-
-def _messages(number: int) -> str:
-    return f"{number} message" if number == 1 else f"{number} messages"
-
-
-def _replay(found: _DeadLetters, queue: str, wanted: _Wanted) -> int:
-    from eventbus.cli.parked import read_parked
-
-    def decide(message: Message) -> Message | None:
-        parked = read_parked(message, queue)
-        return parked.for_replay() if parked in wanted else None
-
-    return found.admin.transfer(
-        dead_letter_queue_name(queue), decide, queue, limit=found.counts[queue]
-    )
-
-
-def _not_parked(names: Iterable[str], found: _DeadLetters) -> UnknownName:
-    queues = ", ".join(dead_letter_queue_name(queue) for queue in found.counts)
-    shown = ", ".join(repr(name) for name in names)
-    return UnknownName(f"nothing is parked for {shown} in {queues or 'any queue'}")
+command.add_command(replay)

@@ -111,6 +111,9 @@ class IdempotencyStore(Protocol):
     def renew(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[bool]:
         """Extend the claims of `token`; False where it no longer holds one."""
 
+    def done(self, keys: Sequence[Key]) -> list[bool]:
+        """Which of `keys` are done, whatever their fingerprint; only looks."""
+
     def ping(self) -> None:
         """Raise `IdempotencyStoreUnavailable` with the reason when the store does not answer."""
 

@@ -220,6 +220,13 @@ class RedisStore:
         reply = self._run(_renew, keys, _word(token), lease_ms)
         return [answer == _TRUE for answer in reply]
 
+    def done(self, keys: Sequence[Key]) -> list[bool]:
+        """See `IdempotencyStore.done`."""
+        if not keys:
+            return []
+        reply = self._call("MGET", *[self._name(key) for key in keys])
+        return [isinstance(value, bytes) and value.startswith(b"D") for value in reply]
+
     def ping(self) -> None:
         """See `IdempotencyStore.ping`."""
         self._call("PING")

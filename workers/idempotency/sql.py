@@ -109,6 +109,14 @@ class SqlStore:
 
         return self._apply(keys, step)
 
+    def done(self, keys: Sequence[Key]) -> list[bool]:
+        """See `IdempotencyStore.done`."""
+        ids = [self._id(key) for key in keys]
+        with self._writing() as connection:
+            now = self._statements.now(connection)
+            records = self._statements.lock(connection, ids)
+        return [transitions.is_done(records.get(row_id), now) for row_id in ids]
+
     def purge_expired(self, limit: int = 1000) -> int:
         """Delete up to `limit` keys whose time has passed; how many. Call it until that is 0."""
 

@@ -142,7 +142,13 @@ def renew(
     if record is None or not _holds(record, token):
         return record, False
     until = now_ms + lease_ms
-    return replace(record, lease_until_ms=until, expires_at_ms=until + KEEP_LAPSED_MS), True
+    return replace(record, lease_until_ms=until, expires_at_ms=until + KEEP_STARTS_MS), True
+
+
+def is_done(record: Record | None, now_ms: int) -> bool:
+    """Whether the effect has happened, with whatever data."""
+    record = _unexpired(record, now_ms)
+    return record is not None and record.state is State.DONE
 
 
 def with_repeats(keys: Sequence[Key], distinct: Sequence[Claim]) -> list[Claim]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -242,7 +242,7 @@ class RabbitMQAdmin:
                 found[name] = self._run(name, _stats, name)
         return found
 
-    def browse(self, queue: str, limit: int | None = None) -> Iterator[Message]:
+    def browse(self, queue: str, limit: int | None = None) -> Generator[Message, None, None]:
         """See `Admin.browse`: fetched unacknowledged, then given back."""
         with self._look(queue) as look:
             for raw in look.messages(limit):

@@ -325,6 +325,8 @@ def settle(
                 room = WINDOW if limit is None else min(WINDOW, limit - moved)
                 if pace is not None:
                     room = pace.next_batch(room)
+                    if room < 1:
+                        return moved
                 moved += _settle_batch(look, target, messages, decide, room, pace)
             if look.ended:
                 break

@@ -1,4 +1,4 @@
-"""``db``, ``outbox``, ``events``, ``dlq``, ``doctor``: good input, bad input, shapes of JSON."""
+"""``db``, ``outbox``, ``events``, ``doctor``: good input, bad input, shapes of JSON."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-
-from eventbus.brokers import make_broker
-from eventbus.message import Message
-from eventbus.settings import Settings
 
 from .conftest import ORDER, Shop
 
@@ -202,156 +198,6 @@ def test_the_limit_limits(shop: Shop) -> None:
     for number in range(3):
         shop.publish(number)
     assert len(shop.json("outbox", "list", "--limit", "2")["rows"]) == 2
-
-
-# -- dlq ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def parked(shop: Shop) -> tuple[Shop, list[str]]:
-    """Two events that ``book`` gave up on."""
-    ids = [shop.publish(number, amount=13) for number in (1, 2)]
-    with shop.process("run") as process:
-        process.wait_for(f"{ids[0]}, attempt 1, parked", in_err=True)
-        process.wait_for(f"{ids[1]}, attempt 1, parked", in_err=True)
-        process.wait_for(f"charged {ORDER}2")
-        assert process.end() == 0
-    return shop, ids
-
-
-def test_dlq_list_tells_what_where_and_why(parked: tuple[Shop, list[str]]) -> None:
-    shop, ids = parked
-    billing, ledger = shop.json("dlq", "list")["queues"]
-    assert billing == {"queue": "shop.billing", "parked": 0, "messages": []}
-    assert (ledger["queue"], ledger["parked"]) == ("shop.ledger", 2)
-    assert sorted(message["id"] for message in ledger["messages"]) == sorted(ids)
-    message = ledger["messages"][0]
-    assert set(message) == {
-        "id",
-        "event",
-        "queue",
-        "handler",
-        "attempts",
-        "reason",
-        "error",
-        "parked_at",
-    }
-    assert (message["handler"], message["attempts"]) == ("book", 1)
-    assert "ValueError: unlucky" in message["reason"]
-    out = shop.run("dlq", "list").stdout
-    assert all(event_id in out for event_id in ids)
-
-
-def test_dlq_list_in_groups(parked: tuple[Shop, list[str]]) -> None:
-    shop, _ = parked
-    ledger = shop.json("dlq", "list", "--groups", "--queue", "ledger")["queues"][0]
-    assert ledger["groups"] == [
-        {"handler": "book", "event": "order.paid", "error": "ValueError", "count": 2}
-    ]
-    assert "ValueError" in shop.run("dlq", "list", "--groups").stdout
-
-
-def test_dlq_list_says_what_it_leaves_out(parked: tuple[Shop, list[str]]) -> None:
-    shop, _ = parked
-    done = shop.run("dlq", "list", "--limit", "1")
-    assert "1 of 2 shown" in done.stderr
-
-
-def test_dlq_show_tells_everything(parked: tuple[Shop, list[str]]) -> None:
-    shop, ids = parked
-    (message,) = shop.json("dlq", "show", ids[0], traceback=True)["messages"]
-    assert json.loads(message["body"]) == {"order_id": f"{ORDER}1", "amount": 13}
-    assert message["headers"]["cloudEvents_id"] == ids[0]
-    assert "ValueError: unlucky" in message["traceback"]
-    shown = shop.run("dlq", "show", ids[0], traceback=True).stdout
-    for part in (ids[0], "book", "ValueError: unlucky", f'{{"order_id":"{ORDER}1","amount":13}}'):
-        assert part in shown
-
-
-def test_a_replay_runs_only_the_handler_that_failed(parked: tuple[Shop, list[str]]) -> None:
-    shop, ids = parked
-    moved = shop.json("dlq", "replay", "--id", ids[0], "--yes")
-    assert moved == {"queues": [{"queue": "shop.ledger", "replayed": 1}], "replayed": 1}
-    (shop.folder / "mended").touch()
-    with shop.process("run") as process:
-        process.wait_for(f"booked {ORDER}1")
-        assert process.end() == 0
-        assert "charged" not in process.out
-    (left,) = shop.json("dlq", "list", "--queue", "ledger")["queues"][0]["messages"]
-    assert left["id"] == ids[1]
-    done = shop.run("dlq", "replay", "--all", "--yes")
-    assert done.stdout == "1 message moved back to shop.ledger\n"
-    assert shop.run("dlq", "replay", "--all", "--yes").stdout == "nothing is parked\n"
-
-
-def test_a_replay_by_handler(parked: tuple[Shop, list[str]]) -> None:
-    shop, _ = parked
-    done = shop.run("dlq", "replay", "--handler", "charge", "--yes")
-    assert done.returncode == 2
-    assert "nothing is parked for 'charge'" in done.stderr
-    assert shop.json("dlq", "replay", "--handler", "book", "--yes")["replayed"] == 2
-
-
-def test_without_terminal_and_yes_nothing_is_moved(parked: tuple[Shop, list[str]]) -> None:
-    shop, _ = parked
-    for answer in (b"", b"y\n"):
-        done = shop.run("dlq", "replay", "--all", stdin=answer)
-        assert done.returncode == 2
-        assert "Move 2 messages to shop.ledger?" in done.stderr
-        assert "--yes" in done.stderr
-    assert shop.json("dlq", "list", "--queue", "ledger")["queues"][0]["parked"] == 2
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["replay", "--yes"], "say which messages"),
-        (["replay", "--all", "--id", "x", "--yes"], "exclude each other"),
-        (["replay", "--id", "x\x1b[31m", "--yes"], "nothing is parked for"),
-        (["replay", "--id", "", "--yes"], "an item of the list is empty"),
-        (["show", "nope"], "nothing is parked for 'nope' in shop.billing.dlq"),
-        (["list", "--queue", "nope"], "declared: billing, ledger"),
-        (["list", "--queue", "shop.nope"], "there is no queue 'shop.nope.dlq' on the broker"),
-        (["list", "--limit", "1e9"], "whole number from 1 to 100000"),
-    ],
-)
-def test_dlq_with_bad_input_ends_with_2(shop: Shop, arguments: list[str], said: str) -> None:
-    done = shop.run("dlq", *arguments)
-    assert done.returncode == 2
-    assert said in done.stderr
-
-
-def test_dlq_works_by_full_name_without_the_application(parked: tuple[Shop, list[str]]) -> None:
-    shop, ids = parked
-    shop.environment = {"EVENTBUS_DATABASE_URL": "sqlite:///eventbus.db"}
-    done = shop.run("dlq", "list")
-    assert done.returncode == 2
-    assert "--queue" in done.stderr
-    assert shop.run("dlq", "list", "--queue", "ledger").returncode == 2
-    for name in ("shop.ledger", "shop.ledger.dlq"):
-        (queue,) = shop.json("dlq", "list", "--queue", name)["queues"]
-        assert sorted(message["id"] for message in queue["messages"]) == sorted(ids)
-
-
-def test_what_is_no_event_is_parked_listed_and_replayed(shop: Shop) -> None:
-    """A foreign message without our headers, with an evil routing key."""
-    with shop.process("run") as process:
-        process.wait_for("publishing", in_err=True)
-        url = f"sqlite:///{shop.folder / 'eventbus.db'}"
-        publisher = make_broker(Settings(database_url=url)).publisher("foreign")
-        publisher.publish([Message(b"\xff\xfe", "order.\x1b[31m")]).result()
-        publisher.close()
-        process.wait_for("parked", in_err=True)
-        assert process.end() == 0
-    (message,) = shop.json("dlq", "list", "--queue", "ledger")["queues"][0]["messages"]
-    assert message["id"].startswith("~")
-    assert message["event"] == "order.\x1b[31m"
-    assert message["handler"] is None
-    assert "order.\\x1b[31m" in shop.run("dlq", "list").stdout
-    assert "foreign" in message["reason"]
-    details = shop.json("dlq", "show", message["id"])["messages"][0]
-    assert details["body_base64"] == "//4="
-    assert shop.json("dlq", "replay", "--id", message["id"], "--yes")["replayed"] == 1
 
 
 # -- doctor ---------------------------------------------------------------------------------------

@@ -98,6 +98,10 @@ class _ModelStore:
     def renew(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[bool]:
         return [self._step("renew", key, token=token, lease_ms=lease_ms) for key in keys]
 
+    def done(self, keys: Sequence[Key]) -> list[bool]:
+        records = [self._model.records.get((key.handler, key.event_id)) for key in keys]
+        return [transitions.is_done(record, self._model.now) for record in records]
+
     def ping(self) -> None: ...
 
     def close(self) -> None: ...

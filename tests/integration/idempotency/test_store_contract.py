@@ -6,8 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from eventbus.tables import idempotency
-from eventbus.workers.idempotency.port import Claim, Key, Verdict
-from eventbus.workers.idempotency.transitions import KEEP_LAPSED_MS
+from eventbus.workers.idempotency.port import KEEP_STARTS_MS, Claim, Key, Verdict
 
 from .stores import MINUTE, InDatabase, InRedis, StoreUnderTest
 
@@ -33,6 +32,19 @@ def test_what_is_remembered_is_done_for_everybody(under_test: StoreUnderTest) ->
     assert store.remember(KEYS, "a", 7 * DAY) == [True] * 3
     assert store.claim(KEYS, "a", LEASE) == [DONE] * 3
     assert under_test.another().claim(KEYS, "b", LEASE) == [DONE] * 3
+
+
+def test_a_look_tells_what_is_done_and_changes_nothing(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    store.claim(KEYS[:2], "a", LEASE)
+    store.remember([KEYS[1]], "a", DAY)
+    other_data = Key(KEYS[1].handler, KEYS[1].event_id, "00000000")
+    for _ in range(2):
+        assert store.done([*KEYS, other_data]) == [False, True, False, True]
+    assert store.done([]) == []
+    assert store.claim(KEYS, "b", LEASE) == [BUSY, DONE, MINE]
+    under_test.pass_time(DAY + MINUTE)
+    assert store.done([KEYS[1]]) == [False]
 
 
 def test_answers_come_in_the_order_of_the_keys(under_test: StoreUnderTest) -> None:
@@ -117,6 +129,20 @@ def test_unclaiming_keeps_the_starts_before(under_test: StoreUnderTest) -> None:
     assert store.claim([KEY], "a", LEASE, alone=True) == [Claim(Verdict.MINE, 3)]
 
 
+def test_starts_that_are_given_back_are_remembered_as_long_as_asked(
+    under_test: StoreUnderTest,
+) -> None:
+    store = under_test.store
+    store.claim([KEY], "dead", LEASE)
+    under_test.pass_time(LEASE + MINUTE)
+    store.claim([KEY], "a", LEASE, alone=True)
+    store.unclaim([KEY], "a", 0, 5 * MINUTE + MINUTE // 2)
+    under_test.pass_time(5 * MINUTE)
+    assert store.claim([KEY], "b", LEASE) == [Claim(Verdict.SUSPECT, 1)]
+    under_test.pass_time(MINUTE)
+    assert store.claim([KEY], "b", LEASE) == [MINE]
+
+
 def test_a_start_can_be_taken_back_before_its_lease_ends(under_test: StoreUnderTest) -> None:
     """Its handler may still be running, in a process that is about to end."""
     store = under_test.store
@@ -140,7 +166,7 @@ def test_only_the_holder_can_unclaim_and_only_what_is_not_done(under_test: Store
 def test_the_count_of_starts_is_forgotten_after_a_while(under_test: StoreUnderTest) -> None:
     store = under_test.store
     store.claim([KEY], "a", LEASE)
-    under_test.pass_time(LEASE + KEEP_LAPSED_MS + MINUTE)
+    under_test.pass_time(LEASE + KEEP_STARTS_MS + MINUTE)
     assert store.claim([KEY], "b", LEASE) == [MINE]
 
 
@@ -277,7 +303,7 @@ def test_redis_lets_keys_expire_by_itself(redis_url: str) -> None:
     under_test.store.claim([KEY], "a", LEASE)
     name = "eventbus:shop:charge:/shop 0"
     client = under_test._client
-    assert LEASE + KEEP_LAPSED_MS - MINUTE < client.pttl(name) <= LEASE + KEEP_LAPSED_MS
+    assert LEASE + KEEP_STARTS_MS - MINUTE < client.pttl(name) <= LEASE + KEEP_STARTS_MS
     under_test.store.remember([KEY], "a", 7 * DAY)
     assert 7 * DAY - MINUTE < client.pttl(name) <= 7 * DAY
     under_test.close()

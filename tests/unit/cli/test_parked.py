@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from eventbus.cli.parked import read_parked
+from eventbus.cli.parked import details_of, row_of
 from eventbus.message import (
     ATTEMPTS_HEADER,
     ERROR_HEADER,
@@ -14,9 +14,11 @@ from eventbus.message import (
     NOT_BEFORE_HEADER,
     PARKED_AT_HEADER,
     REASON_HEADER,
+    REPLAY_HEADER,
     TRACEBACK_HEADER,
     Message,
 )
+from eventbus.workers.parked import read_parked
 
 EVENT = {
     "cloudEvents_specversion": "1.0",
@@ -41,7 +43,7 @@ def message(**headers: object) -> Message:
 
 def test_what_a_worker_parked_is_told_in_full() -> None:
     parked = read_parked(message(**EVENT, **WORKER), "shop.billing")
-    assert parked.row() == {
+    assert row_of(parked) == {
         "id": "0190a0a0-0000-7000-8000-000000000001",
         "event": "order.paid",
         "queue": "shop.billing",
@@ -55,14 +57,20 @@ def test_what_a_worker_parked_is_told_in_full() -> None:
 
 def test_a_replay_is_as_the_producer_sent_it_for_the_one_handler_that_failed() -> None:
     death = {"x-death": [{"reason": "rejected"}], "x-first-death-queue": "q", "foreign": "kept"}
-    again = read_parked(message(**EVENT, **WORKER, **death), "shop.billing").for_replay()
-    assert again.headers == {**EVENT, "foreign": "kept", HANDLER_HEADER: "charge"}
+    again = read_parked(message(**EVENT, **WORKER, **death), "shop.billing").for_replay("op-1")
+    assert again.headers == {
+        **EVENT,
+        "foreign": "kept",
+        HANDLER_HEADER: "charge",
+        REPLAY_HEADER: "op-1",
+    }
     assert again.body == b'{"a":1}'
 
 
 def test_a_replay_without_a_handler_is_for_all_of_the_queue() -> None:
     headers = {**EVENT, REASON_HEADER: "the body is not JSON", PARKED_AT_HEADER: 5}
-    assert read_parked(message(**headers), "q").for_replay().headers == EVENT
+    again = read_parked(message(**headers), "q").for_replay("op-1")
+    assert again.headers == {**EVENT, REPLAY_HEADER: "op-1"}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +81,7 @@ def test_a_replay_without_a_handler_is_for_all_of_the_queue() -> None:
         ([{"reason": "expired"}], "expired"),
         ([{"reason": "rejected"}, {"reason": "maxlen"}], "rejected"),
         ([{"reason": "new\nkind"}], "parked by the broker: new"),
-        ([{}], "parked by the broker: None"),
+        ([{}], "no reason given"),
         ([], "no reason given"),
         (["maxlen"], "no reason given"),
         ({"reason": "maxlen"}, "no reason given"),
@@ -103,19 +111,19 @@ def test_a_foreign_message_id_is_taken_where_there_is_one() -> None:
 @pytest.mark.parametrize("value", [None, True, 1.5, "5", [5], {"a": 5}, b"5"])
 def test_headers_of_the_wrong_type_are_not_believed(value: object) -> None:
     headers = {**EVENT, ATTEMPTS_HEADER: value, PARKED_AT_HEADER: value}
-    row = read_parked(message(**headers), "q").row()
+    row = row_of(read_parked(message(**headers), "q"))
     assert row["attempts"] is None
     assert row["parked_at"] is None
 
 
 def test_every_message_can_be_written_as_json() -> None:
     headers = {**EVENT, "bytes": b"\xff", "list": [b"x", 1.5, {"deep": {1: None}}], "f": 2.5}
-    details = read_parked(message(**headers), "q").details()
+    details = details_of(read_parked(message(**headers), "q"))
     assert json.loads(json.dumps(details)) == details
     assert details["body"] == '{"a":1}'
     assert details["body_base64"] is None
 
 
 def test_a_body_that_is_no_text_is_given_in_base64() -> None:
-    details = read_parked(Message(b"\xff\xfe", "a"), "q").details()
+    details = details_of(read_parked(Message(b"\xff\xfe", "a"), "q"))
     assert (details["body"], details["body_base64"]) == (None, "//4=")

@@ -1,0 +1,115 @@
+"""Parked messages in a file or on the standard output: a JSON object a line, or CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from eventbus.cli.parked import details_of
+from eventbus.message import WORKER_HEADERS
+from eventbus.printable import printable
+
+if TYPE_CHECKING:
+    from eventbus.workers.parked import Parked
+
+FORMATS = ("jsonl", "csv")
+
+#: What a spreadsheet takes for a formula.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+_COLUMNS = (
+    "id", "event", "queue", "handler", "attempts", "error", "reason", "parked_at", "routing_key",
+    "content_type", "headers", "body", "body_base64",
+)  # fmt: skip
+
+
+class Exporter:
+    """Writes one message after the other; each is with the operating system when it returns.
+
+    Parameters
+    ----------
+    format:
+        ``jsonl`` or ``csv``.
+    """
+
+    def __init__(self, stream: TextIO, format: str) -> None:  # noqa: A002 - the option's name
+        self._stream = stream
+        self._csv = csv.writer(stream) if format == "csv" else None
+        # Whatever the messages hold must not act on a terminal.
+        self._shown = stream.isatty()
+        if self._csv is not None:
+            self._csv.writerow(_COLUMNS)
+
+    def write(self, parked: Parked) -> None:
+        """Write one message, with its traceback, headers and body."""
+        details = details_of(parked)
+        if self._csv is None:
+            self._stream.write(json.dumps(details, default=str) + "\n")
+        else:
+            # Those of the worker have columns of their own, or are long.
+            headers = {k: v for k, v in details["headers"].items() if k not in WORKER_HEADERS}
+            details["headers"] = json.dumps(headers, default=str)
+            self._csv.writerow([self._cell(details[name]) for name in _COLUMNS])
+        self._stream.flush()
+
+    def _cell(self, value: Any) -> str:
+        text = "" if value is None else str(value)
+        text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+        if text.startswith(_FORMULA_STARTS):
+            # An apostrophe in front: spreadsheets show it as text.
+            text = f"'{text}"
+        return printable(text) if self._shown else text
+
+
+def check_destination(path: str | None, force: bool) -> None:
+    """Refuse a file that must not, or cannot, be written; before anything is done.
+
+    Parameters
+    ----------
+    path:
+        None and ``-`` are the standard output.
+
+    Raises
+    ------
+    click.UsageError
+        It exists and `force` is not given, is a folder, or its folder does not exist.
+    """
+    if path in (None, "-"):
+        return
+    file = Path(str(path))
+    if file.is_dir():
+        raise click.UsageError(f"{path!r} is a folder; name a file in it")
+    if not file.parent.is_dir():
+        raise click.UsageError(f"the folder {str(file.parent)!r} does not exist; create it first")
+    if file.exists() and not force:
+        raise click.UsageError(f"{path!r} exists; --force overwrites it, or name another file")
+
+
+@contextmanager
+def exporting(path: str | None, format: str, force: bool) -> Iterator[Exporter]:  # noqa: A002
+    """An exporter that writes to `path`, checked by `check_destination`.
+
+    Raises
+    ------
+    click.UsageError
+        It cannot be written, or another process has created it meanwhile.
+    """
+    if path in (None, "-"):
+        yield Exporter(sys.stdout, format)
+        return
+    try:
+        stream = open(str(path), "w" if force else "x", encoding="utf-8", newline="")  # noqa: SIM115
+    except OSError as error:
+        raise click.UsageError(f"{path!r} cannot be written: {error.strerror}") from None
+    with stream:
+        yield Exporter(stream, format)
+        stream.flush()
+        os.fsync(stream.fileno())
