@@ -26,7 +26,11 @@ DATABASES = {
         "NAME": os.environ["PROJECT_ARCHIVE"],
     },
 }
-INSTALLED_APPS = ["eventbus.django", "tests.integration.django.shop"]
+INSTALLED_APPS = [
+    "eventbus.django",
+    "tests.integration.django.auditing",
+    "tests.integration.django.shop",
+]
 EVENTBUS = {"app": "tests.integration.django.shop.handlers:bus", "claim_lease": "3s"}
 USE_TZ = True
 

@@ -137,13 +137,15 @@ def test_handlers_run_with_the_orm_and_their_effects_happen_once(
             return {row[0]: row[1] for row in connection.execute(query)}
 
     try:
-        wait_until(lambda: receipts() == {"send": 2, "book": 2}, 40, lambda: f"{receipts()}")
+        expected = {"send": 2, "book": 2, "audit": 2}
+        wait_until(lambda: receipts() == expected, 40, lambda: f"{receipts()}")
     finally:
         process.send_signal(signal.SIGTERM)
         output = process.communicate(timeout=30)[0].decode()
         engine.dispose()
     assert process.returncode == 0, output
     assert "Traceback" not in output
+    assert output.count("event_name=order.placed handler=audit") == 2
 
 
 def test_bad_arguments_of_the_management_command_end_with_the_same_codes(

@@ -3,12 +3,25 @@
 Each line that mypy has to refuse says so: an ignore that is not needed is an error as well.
 """
 
-from datetime import datetime, timezone
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from eventbus import Context, Event, EventBus, Retry, Struct
+from eventbus import (
+    Context,
+    Event,
+    EventBus,
+    PublishOptions,
+    Reject,
+    Retry,
+    RetryLater,
+    Struct,
+    shared_handler,
+)
+from eventbus.hooks import WorkerReady
+from eventbus.middleware import ConsumeNext, PublishNext
 
 
 class Address(Struct):
@@ -42,6 +55,48 @@ def charge(event: OrderPaid, context: Context) -> str:
 
 
 charged: str = charge(paid, None)  # type: ignore[arg-type]
+
+
+@bus.handler("order.paid", queue="billing", rate_limit="5/s", time_limit=timedelta(minutes=1))
+async def later(event: OrderPaid, *, session: Session) -> None:
+    raise RetryLater(timedelta(hours=1), "closed", counted=False)
+
+
+@shared_handler(OrderPaid, queue="audit", retry=Retry(max_attempts=2))
+def audit(event: OrderPaid) -> int:
+    raise Reject("no")
+
+
+audited: int = audit(paid)
+audit("paid")  # type: ignore[arg-type]
+shared_handler(OrderPaid, queues="audit")  # type: ignore[call-arg]
+bus.handler(OrderPaid, rate_limit=5)  # type: ignore[arg-type]
+raise_later = RetryLater(5)  # type: ignore[arg-type]
+
+
+class Tenancy:
+    def publish_scope(self, call_next: PublishNext, event: Event, options: PublishOptions) -> str:
+        options.with_attributes(tenant=7)  # type: ignore[arg-type]
+        return call_next(event, options.with_attributes(tenant="acme"))
+
+    def consume_scope(self, call_next: ConsumeNext, event: Event, context: Context) -> object:
+        tenant: str = context.extensions["tenant"]
+        print(tenant)
+        return call_next(event, context)
+
+
+def address() -> Iterator[Address]:
+    yield Address(street="x")
+
+
+bus.add_middleware(Tenancy())
+bus.provide(Address, address)
+found: list[str] = bus.autodiscover("shop.orders")
+
+
+@bus.on("worker_ready")
+def tell(happening: WorkerReady) -> None:
+    print(happening.queues)
 
 
 def pay(session: Session) -> None:

@@ -1,0 +1,1 @@
+"""A reusable application: it knows no bus."""
