@@ -26,6 +26,7 @@ SIGNAL = signal.SIGUSR2
 
 _set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _set_async_exc.argtypes = (ctypes.c_ulong, ctypes.py_object)
+_NOTHING = ctypes.py_object()
 
 
 class Interrupter:
@@ -95,7 +96,7 @@ class _Thread:
         with self._lock:
             self._over = True
         # What is not raised yet would hit the next handler.
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._ident), None)
+        _set_async_exc(self._ident, _NOTHING)
 
 
 class _MainThread:

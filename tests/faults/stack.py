@@ -66,14 +66,15 @@ class Stack:
     environment: dict[str, str]
     folder: Path
     processes: list[Process] = field(default_factory=list)
+    application: str = "tests.faults.shop"
 
     @cached_property
     def shop(self) -> Any:
         """The application, imported in this process with the settings of this stack."""
         os.environ.update(self.environment)
         try:
-            sys.modules.pop("tests.faults.shop", None)
-            return importlib.import_module("tests.faults.shop")
+            sys.modules.pop(self.application, None)
+            return importlib.import_module(self.application)
         finally:
             for name in self.environment:
                 os.environ.pop(name, None)
@@ -92,7 +93,7 @@ class Stack:
         admin.close()
 
     def start(self, *arguments: str, **environment: str) -> Process:
-        """Start ``eventbus -A tests.faults.shop:bus <arguments>``."""
+        """Start ``eventbus -A <application>:bus <arguments>``."""
         log = self.folder / f"{len(self.processes)}-{arguments[0]}.log"
         with log.open("wb") as output:
             popen = subprocess.Popen(
@@ -101,7 +102,7 @@ class Stack:
                     "-c",
                     "from eventbus.cli import main; main()",
                     "-A",
-                    "tests.faults.shop:bus",
+                    f"{self.application}:bus",
                     *arguments,
                 ],
                 cwd=_ROOT,

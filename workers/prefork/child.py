@@ -14,7 +14,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import NoReturn
 
@@ -46,8 +46,9 @@ def main(channel_fd: int, deadline_fd: int) -> NoReturn:
     """Be a child until told to end; must be called on the main thread of a new process."""
     _set_signals()
     channel = Channel(socket.socket(fileno=channel_fd))
-    child = Child(channel, SharedDeadline(deadline_fd))
-    exit_process(child.run(_assignment(channel)))
+    start, *unheard = _first_messages(channel)
+    child = Child(channel, SharedDeadline(deadline_fd), unheard)
+    exit_process(child.run(Assignment.from_text(start["assignment"])))
 
 
 def _set_signals() -> None:
@@ -60,22 +61,26 @@ def _set_signals() -> None:
     receive_interruptions()
 
 
-def _assignment(channel: Channel) -> Assignment:
+def _first_messages(channel: Channel) -> list[Message]:
+    """The assignment, and what came with it."""
     while True:
         select.select([channel], [], [])
         try:
             messages = channel.receive()
         except EOFError:
             exit_process(0)
-        for message in messages:
-            return Assignment.from_text(message["assignment"])
+        if messages:
+            return messages
 
 
 class Child:
     """The worker, what runs it, and who talks to the parent."""
 
-    def __init__(self, channel: Channel, deadline: SharedDeadline) -> None:
+    def __init__(
+        self, channel: Channel, deadline: SharedDeadline, unheard: Sequence[Message]
+    ) -> None:
         self._channel = channel
+        self._unheard = unheard
         self._lent: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._ended = threading.Event()
         self._leaving = False
@@ -147,6 +152,8 @@ class Child:
     # -- the thread that talks to the parent ------------------------------------------------------
 
     def _converse(self) -> None:
+        for message in self._unheard:
+            self._obey(message)
         parent = self._channel.fileno()
         sources = [parent, self._woken]
         next_report = 0.0
