@@ -212,6 +212,21 @@ class Pace(Protocol):
         """So many have been moved since the last call."""
 
 
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Something that an operator should know of a server.
+
+    Parameters
+    ----------
+    remedy:
+        What to do; None where there is nothing to be done.
+    """
+
+    subject: str
+    text: str
+    remedy: str | None = None
+
+
 class Progress(Protocol):
     """Told how a long operation goes; what it raises ends the operation between two steps."""
 
@@ -311,6 +326,9 @@ class Admin(Protocol):
 
     def server(self) -> str:
         """Product and version, such as ``RabbitMQ 3.10.8``."""
+
+    def advice(self) -> list[Advice]:
+        """What an operator should know of this server."""
 
     def close(self) -> None:
         """Close the connection."""

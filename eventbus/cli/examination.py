@@ -5,7 +5,7 @@ A server that cannot be reached ends the examination of that server, not of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -23,12 +23,11 @@ from eventbus.settings import mask
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
+    from eventbus.brokers.port import Admin
     from eventbus.bus import EventBus
 
 OK, TODO, UNREACHABLE = "ok", "todo", "unreachable"
 
-#: The oldest RabbitMQ that has what the queues are declared with.
-_OLDEST_RABBITMQ = (3, 10)
 #: Longer than a server that is there takes to answer.
 _REDIS_SECONDS = 5.0
 
@@ -190,8 +189,12 @@ def _broker(bus: EventBus) -> Iterator[Finding]:
     admin = bus.broker.admin()
     try:
         if not bus.settings.embedded:
-            yield _broker_version(admin.server(), bus.broker.url)
+            yield Finding("broker", OK, f"{admin.server()} at {bus.broker.url}")
+        for one in admin.advice():
+            status = OK if one.remedy is None else TODO
+            yield Finding(one.subject, status, one.text, one.remedy)
         yield from _topology(bus, admin)
+        yield from _dead_letters(bus, admin)
     finally:
         admin.close()
 
@@ -206,41 +209,51 @@ def _has_tables(bus: EventBus) -> bool:
     return True
 
 
-def _broker_version(server: str, url: str) -> Finding:
-    product, _, version = server.partition(" ")
-    if product == "RabbitMQ" and _numbers(version) < _OLDEST_RABBITMQ:
-        oldest = ".".join(str(part) for part in _OLDEST_RABBITMQ)
-        return Finding(
-            "broker",
-            TODO,
-            f"{server} at {url} is too old for the queues",
-            f"upgrade to {oldest} or newer",
-        )
-    return Finding("broker", OK, f"{server} at {url}")
+def _topology(bus: EventBus, admin: Admin) -> Iterator[Finding]:
+    from eventbus.drift import Kind, plan, service_prefix
 
-
-def _numbers(version: str) -> tuple[int, ...]:
-    parts = version.split(".")[:2]
-    return tuple(int(part) for part in parts if part.isdigit())
-
-
-def _topology(bus: EventBus, admin: Any) -> Iterator[Finding]:
-    names = [queue.name for queue in bus.topology().queues]
-    if not names:
+    declared = bus.topology()
+    if not declared.queues:
         return
-    stats = admin.stats(names)
-    missing = [name for name in names if name not in stats]
-    if missing:
-        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if missing[5:] else "")
-        yield Finding(
-            "queues",
-            TODO,
-            f"{len(missing)} of {len(names)} are not declared: {shown}",
-            "start a worker of this application, which declares them",
-        )
-    else:
-        yield Finding("queues", OK, f"all {len(names)} are declared")
-    for subscription in bus.subscriptions.values():
+    found = admin.inspect(declared, service_prefix(bus.service))
+    changes = plan(declared, found, bus.service)
+    missing = [change.name for change in changes if change.kind is Kind.CREATE_QUEUE]
+    if not missing:
+        yield Finding("queues", OK, f"all {len(declared.queues)} are declared")
+    for kinds, text, remedy in (
+        ((Kind.CREATE_QUEUE,), "not declared", "start a worker, or 'eventbus topology apply'"),
+        (
+            (Kind.CREATE_BINDING,),
+            "not bound to all they ask for",
+            "start a worker, or 'eventbus topology apply'",
+        ),
+        (
+            (Kind.MIGRATE_QUEUE, Kind.CHANGE_EXCHANGE),
+            "of other arguments than declared",
+            "see 'eventbus topology plan'",
+        ),
+        (
+            (Kind.REMOVE_BINDING, Kind.REMOVE_QUEUE),
+            "more than declared, or bound to more",
+            "see 'eventbus topology plan'",
+        ),
+    ):
+        names = list(dict.fromkeys(change.name for change in changes if change.kind in kinds))
+        if names:
+            yield Finding("queues", TODO, f"{text}: {_some(names)}", remedy)
+    if found.complete:
+        for note in found.notes:
+            yield Finding("policy", TODO, note, "take the policy off, or declare what it sets")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if names[5:] else "")
+
+
+def _dead_letters(bus: EventBus, admin: Admin) -> Iterator[Finding]:
+    subscriptions = bus.subscriptions.values()
+    stats = admin.stats([subscription.dead_letter_queue for subscription in subscriptions])
+    for subscription in subscriptions:
         parked = stats.get(subscription.dead_letter_queue)
         if parked is not None and parked.messages:
             yield Finding(

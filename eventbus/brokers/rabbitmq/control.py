@@ -12,7 +12,7 @@ import amqp.exceptions
 import kombu
 import kombu.exceptions
 
-from eventbus.brokers.port import Pace, Progress, QueueStats
+from eventbus.brokers.port import Advice, Pace, Progress, QueueStats
 from eventbus.brokers.rabbitmq.address import Address, explain
 from eventbus.brokers.rabbitmq.broker import unavailable
 from eventbus.brokers.rabbitmq.connection import client_properties
@@ -282,6 +282,21 @@ class RabbitMQAdmin:
         """See `Admin.server`."""
         properties = self._connection.connection.server_properties
         return f"{properties.get('product', 'AMQP broker')} {properties.get('version', '')}".strip()
+
+    def advice(self) -> list[Advice]:
+        """See `Admin.advice`."""
+        from eventbus.brokers.rabbitmq.advice import of_management, of_version
+        from eventbus.brokers.rabbitmq.management import ManagementUnavailable
+
+        found = list(of_version(self.server().partition(" ")[2]))
+        try:
+            found += of_management(self.management())
+        except ManagementUnavailable as why_not:
+            text = f"{why_not}; 'eventbus topology' then sees the declared queues alone"
+            # Who has said where it is wants it to work.
+            remedy = "correct management_url" if self._management_url is not None else None
+            found.append(Advice("management", text, remedy))
+        return found
 
     def close(self) -> None:
         """See `Admin.close`."""

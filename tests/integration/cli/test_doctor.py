@@ -14,9 +14,13 @@ import redis as redis_client
 import sqlalchemy as sa
 
 from eventbus import database
+from eventbus.brokers.rabbitmq import RabbitMQBroker
 from eventbus.database import make_engine
+from eventbus.drift import FoundQueue
+from eventbus.topology import Queue, Topology
 from tests.acceptance.cli.conftest import ORDER, Shop, bare, shop
-from tests.services import Redis
+from tests.integration.brokers.test_topology import Steps
+from tests.services import RabbitMQ, Redis
 from tests.waiting import wait_until
 
 __all__ = ["bare", "shop"]
@@ -82,7 +86,7 @@ def test_with_safe_servers_there_is_nothing_to_do(
         connection.exec_driver_sql(f"ALTER DATABASE {name} SET synchronous_commit = on")
     found = examine(servers, code=4 if _fsync_is_off(postgresql) else 0)
     text = results(found["ok"])
-    for part in ("PostgreSQL 1", "RabbitMQ 3", "Redis ", "all 9 are declared", "version 1"):
+    for part in ("PostgreSQL 1", "RabbitMQ 3", "Redis ", "all 11 are declared", "version 2"):
         assert part in text
     assert "synchronous_commit" not in results(found.get("todo", []))
 
@@ -185,3 +189,31 @@ def test_a_worker_is_small_and_quick(servers: Shop) -> None:
     assert dispatcher_mib < 66
     # The machine of a test may be busy with others: a gross regression still shows.
     assert took < 5
+
+
+def test_topology_and_policies_that_differ_are_found(
+    bare: Shop, managed_rabbitmq: RabbitMQ
+) -> None:
+    url = managed_rabbitmq.create_vhost()
+    bare.environment |= {
+        "EVENTBUS_BROKER_URL": url,
+        "EVENTBUS_MANAGEMENT_URL": managed_rabbitmq.management_url,
+    }
+    assert bare.run("db", "upgrade").returncode == 0
+    assert bare.run("topology", "apply").returncode == 0
+    found = examine(bare, 0)
+    assert "its HTTP API answers" in results(found["ok"])
+    assert "limits deliveries only where a queue says so" in results(found["ok"])
+    admin = RabbitMQBroker(url, "events").admin()
+    admin.delete(FoundQueue("shop.ledger.dlq", None))
+    admin.declare(Topology((), (Queue("shop.gone", {"x-queue-type": "quorum"}),), ()))
+    admin.replace(Queue("shop.billing.dlq", {"x-queue-type": "quorum"}), (), Steps())
+    admin.close()
+    todo = results(examine(bare, 4)["todo"])
+    assert "queues: not declared: shop.ledger.dlq" in todo
+    assert "queues: of other arguments than declared: shop.billing.dlq" in todo
+    assert "queues: more than declared, or bound to more: shop.gone" in todo
+    wrong = {"EVENTBUS_MANAGEMENT_URL": "http://127.0.0.1:1"}
+    told = bare.run("doctor", env=wrong).stdout
+    assert "nothing listens there" in told
+    assert "correct management_url" in told
