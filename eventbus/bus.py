@@ -26,6 +26,7 @@ from eventbus.middleware import (
     scopes,
 )
 from eventbus.outbox.row import OutboxRow, make_row
+from eventbus.patterns import matches
 from eventbus.rate_limit import RateLimit
 from eventbus.retry import Retry
 from eventbus.settings import Settings
@@ -518,6 +519,18 @@ class EventBus:
             if queue in (name, subscription.queue):
                 return subscription
         raise UnknownName.among("queue", queue, found)
+
+    def refusing_bound(self, event_name: str) -> int | None:
+        """The smallest ``max_length`` of the queues that take `event_name` and ``block``."""
+        return min(
+            (
+                subscription.max_length
+                for subscription in self.subscriptions.values()
+                if subscription.overflow is Overflow.BLOCK
+                and any(matches(pattern, event_name) for pattern in subscription.patterns)
+            ),
+            default=None,
+        )
 
     def event_class(self, name: str) -> type[Event]:
         """The event class declared in this process with that name.

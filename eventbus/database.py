@@ -242,6 +242,7 @@ def upgrade(engine: Engine) -> bool:
         if found == SCHEMA_VERSION:
             return False
         if found == 1:
+            tables.outbox_held_name.create(connection, checkfirst=True)
             _replace_event_log(connection)
         tables.metadata.create_all(connection)
         connection.execute(tables.schema_version.delete())

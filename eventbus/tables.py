@@ -105,7 +105,9 @@ outbox = Table(
     Column("body", _Bytes, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("available_at_ms", BigInteger, nullable=False),
+    # pending, delayed, failed, or held: a queue refuses its event.
     Column("state", String(10), nullable=False),
+    # Failed ones; at least 1 of a row that holds back its key.
     Column("attempts", Integer, nullable=False),
     Column("last_error", _LongText),
     # Without it SQLite would number a new row like one that is already in the event log.
@@ -120,7 +122,7 @@ outbox_delayed = Index(
     postgresql_where=outbox.c.state == "delayed",
     sqlite_where=outbox.c.state == "delayed",
 )
-#: Finds the keys that a refused row holds back; such rows are few.
+#: Finds the keys that a row holds back.
 outbox_held = Index(
     "eventbus_outbox_held",
     outbox.c.partition_key,
@@ -128,6 +130,16 @@ outbox_held = Index(
     postgresql_where=outbox.c.attempts > 0,
     sqlite_where=outbox.c.attempts > 0,
 )
+
+#: Finds the rows of an event that is held back, however many others there are. MySQL has no partial
+#: indexes; it walks along the state.
+outbox_held_name = Index(
+    "eventbus_outbox_held_name",
+    outbox.c.name,
+    outbox.c.seq,
+    postgresql_where=outbox.c.state == "held",
+    sqlite_where=outbox.c.state == "held",
+).ddl_if(callable_=lambda ddl, target, bind, **_: not _is_mysql(bind.dialect))
 
 #: Which dispatcher publishes which part of the outbox; the lease fences its settlements.
 shard = Table(

@@ -8,12 +8,13 @@ behind is published again: at least once, never lost, never before its transacti
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import math
 import threading
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
@@ -25,13 +26,21 @@ from eventbus import database, wakeup
 from eventbus.backoff import Backoff
 from eventbus.brokers.port import Confirmation, Publisher
 from eventbus.errors import BrokerUnavailable, DatabaseUnavailable
+from eventbus.hooks import (
+    DispatcherReady,
+    DispatcherShutdown,
+    EventHeldBack,
+    EventResumed,
+    Unrouted,
+)
 from eventbus.message import Message
 from eventbus.outbox.publication import UnsendableRow, to_publication
 from eventbus.outbox.row import OUTBOX_CHANNEL
 from eventbus.outbox.store import OutboxStore, StoredRow
-from eventbus.outbox.transitions import Change, Fail, Hold, Log, plan_waves, settle
+from eventbus.outbox.transitions import Change, Fail, Hold, HoldBack, Log, plan_waves, settle
 
 from .crash_points import crash_point
+from .holds import STUCK_SECONDS, Holds
 from .housekeeping import Housekeeping
 from .report import DISPATCHER, Report
 
@@ -77,6 +86,8 @@ class Batch:
         One row, sent with nothing else under way to find out whether it breaks the connection.
     stuck:
         Keys of which an earlier row was not taken; their rows go no further.
+    careful:
+        How many rows there are of each event that needs care (`eventbus.workers.holds`).
     """
 
     rows: list[StoredRow]
@@ -86,6 +97,7 @@ class Batch:
     first: Future[list[Confirmation]]
     alone: bool
     stuck: set[str] = field(default_factory=set)
+    careful: Counter[str] = field(default_factory=Counter)
     confirmations: dict[int, Confirmation] | None = None
 
 
@@ -137,6 +149,9 @@ class Dispatcher:
         self._suspects: set[int] = set()
         self._trouble: str | None = None
         self._database_trouble: str | None = None
+        self._holds = Holds(bus.refusing_bound)
+        #: Rows were marked as held in this cycle: there may be more to read.
+        self._marked = False
         self._report = Report(DISPATCHER, bus.service, self._name)
         self._report.counts = dict.fromkeys(("published", "unrouted", "refused", "failed"), 0)
 
@@ -158,6 +173,7 @@ class Dispatcher:
         publisher = self._publisher
         report.trouble = self._database_trouble or (publisher.trouble if publisher else None)
         report.ready = publisher is not None and report.trouble is None
+        report.held = self._holds.names()
         if self._stopping.is_set():
             report.state = "draining"
         return report
@@ -176,10 +192,14 @@ class Dispatcher:
         self._housekeeping.maintain_partitions()
         publisher = self._open()
         self._report.state = "running"
+        ready = False
         backoff = Backoff()
         try:
             while not self._stopping.is_set():
                 self._report.beat = time.time()
+                if not ready and publisher.wait_ready(0):
+                    ready = True
+                    self._bus.hooks.fire(DispatcherReady(self._name))
                 try:
                     if not self._cycle(publisher):
                         self._wait(publisher)
@@ -238,6 +258,7 @@ class Dispatcher:
             log.warning("%s; the shards are free when the lease has run out", error)
         if self._listener is not None:
             self._listener.close()
+        self._bus.hooks.fire(DispatcherShutdown(self._name))
 
     # -- one cycle ----------------------------------------------------------------------------
 
@@ -248,11 +269,12 @@ class Dispatcher:
         """
         if time.monotonic() >= self._renew_at:
             self._renew(publisher)
+        self._marked = False
         full = self._fill(publisher)
-        if not self._in_flight or not (full or self._in_flight[0].first.done()):
-            return False
-        self._finish(publisher)
-        return True
+        if self._in_flight and (full or self._in_flight[0].first.done()):
+            self._finish(publisher)
+            return True
+        return self._marked
 
     def _fill(self, publisher: Publisher) -> bool:
         """Start batches while there is room for them; whether there is no more."""
@@ -260,14 +282,19 @@ class Dispatcher:
             return False
         # A row can only be told to be at fault when nothing else was under way.
         while len(self._in_flight) < (1 if self._limit == 1 else PIPELINE_DEPTH):
-            rows = self._read()
+            held = self._read_held()
+            new, more = self._read_new(self._limit - len(held))
+            rows = held + new
             if rows:
                 self._rows_read += len(rows)
                 if self._listener is not None:
                     self._listener.active()
                 self._in_flight.append(self._start(publisher, rows))
-            if len(rows) < self._limit:
+            if not more:
                 return False
+            if not rows:
+                # All that was read waits for what is under way, or for its event's turn.
+                return True
         return True
 
     def _renew(self, publisher: Publisher) -> None:
@@ -280,18 +307,78 @@ class Dispatcher:
         if owned != self._shards:
             log.info("publishing %d of the outbox's shards", len(owned))
             self._shards = owned
+            self._holds.found_held(self._store.held_names(owned), now)
+        self._holds.forget_calm(now)
         self._store.promote_delayed()
         if self._broker_ready(publisher):
             self._housekeeping.run(publisher, self._shards)
 
-    def _read(self) -> list[StoredRow]:
-        if not self._shards:
-            return []
-        in_flight = [row.seq for batch in self._in_flight for row in batch.rows]
-        rows = self._apart(self._store.next_batch(self._shards, self._limit, in_flight))
+    def _in_flight_seqs(self) -> list[int]:
+        return [row.seq for batch in self._in_flight for row in batch.rows]
+
+    def _read_held(self) -> list[StoredRow]:
+        """Rows that were held back and whose event's turn it is, up to half of a batch."""
+        rows: list[StoredRow] = []
+        now = time.monotonic()
+        due = self._holds.with_backlog(now)
+        if not due or (self._limit == 1 and self._in_flight):
+            return rows
+        share = max(self._limit // 2 // len(due), 1)
+        for name, hold in due.items():
+            if len(rows) == self._limit:
+                break
+            room = min(hold.room(now), share)
+            found = self._store.held_batch(self._shards, name, room, self._in_flight_seqs())
+            rows += found
+            if not found and not hold.under_way:
+                # None is left, or those that are wait behind others of their keys.
+                hold.backlog = name in self._store.held_names(self._shards)
+                hold.look_at = now + STUCK_SECONDS
+        return rows
+
+    def _read_new(self, limit: int) -> tuple[list[StoredRow], bool]:
+        """The next rows to send, and whether there may be more; what must wait is marked so."""
+        if not self._shards or limit < 1:
+            return [], bool(self._shards)
+        found = self._store.next_batch(self._shards, limit, self._in_flight_seqs())
+        rows = self._apart(found)
         if rows:
             crash_point("dispatcher.claimed")
-        return rows
+        more = len(rows) == limit
+        self._holds.meet(row.name for row in rows)
+        return (self._not_held(rows) if self._holds else rows), more
+
+    def _not_held(self, rows: list[StoredRow]) -> list[StoredRow]:
+        """Hold the rows back whose event has no room; the others, but none behind those.
+
+        A row is marked only once all earlier ones of its key are settled or marked: until then it
+        is left, and read again.
+        """
+        now = time.monotonic()
+        under_way = set().union(*(batch.keys for batch in self._in_flight))
+        behind: set[str] = set()
+        sent, held = [], []
+        room = {name: 0 if hold.backlog else hold.room(now) for name, hold in self._holds}
+        for row in rows:
+            key = row.partition_key
+            if key in behind:
+                continue
+            if room.get(row.name, 1) > 0:
+                sent.append(row)
+                if row.name in room:
+                    room[row.name] -= 1
+                if key is not None:
+                    under_way.add(key)
+                continue
+            if key is None or key not in under_way:
+                held.append((row, HoldBack(f"waits for its turn: a queue refuses {row.name!r}")))
+            if key is not None:
+                behind.add(key)
+        if held:
+            self._store.settle(self._owner, held)
+            self._holds.found_held((row.name for row, _ in held), now)
+            self._marked = True
+        return sent
 
     def _apart(self, rows: list[StoredRow]) -> list[StoredRow]:
         """The rows before the first suspect; it alone, once nothing else is under way."""
@@ -327,7 +414,8 @@ class Dispatcher:
         stuck = set().union(*(batch.stuck for batch in self._in_flight))
         first = publisher.publish([messages[position] for position in waves[0]])
         first.add_done_callback(self._wake)
-        batch = Batch(rows, messages, waves, keys, first, self._is_alone(rows), stuck)
+        careful = self._holds.count_under_way(row.name for row in rows)
+        batch = Batch(rows, messages, waves, keys, first, self._is_alone(rows), stuck, careful)
         crash_point("dispatcher.published")
         return batch
 
@@ -350,6 +438,7 @@ class Dispatcher:
         self._store.settle(self._owner, changes)
         self._in_flight.popleft()
         self._count(changes)
+        self._note_answers(batch, changes)
         for later in self._in_flight:
             later.stuck |= batch.stuck
         crash_point("dispatcher.settled")
@@ -357,13 +446,28 @@ class Dispatcher:
 
     def _count(self, changes: Sequence[tuple[StoredRow, Change]]) -> None:
         counts = self._report.counts
-        for _, change in changes:
+        for row, change in changes:
             if isinstance(change, Log):
                 counts["published" if change.routed else "unrouted"] += 1
-            elif isinstance(change, Hold):
+                if not change.routed and self._bus.hooks:
+                    self._bus.hooks.fire(Unrouted(row.name, json.loads(row.attributes)["id"]))
+            elif isinstance(change, (Hold, HoldBack)):
                 counts["refused"] += 1
             elif isinstance(change, Fail):
                 counts["failed"] += 1
+
+    def _note_answers(self, batch: Batch, changes: Sequence[tuple[StoredRow, Change]]) -> None:
+        """What the answers say of each event that needs care, or needs it from now on."""
+        refused = Counter(row.name for row, change in changes if isinstance(change, HoldBack))
+        if not (batch.careful or refused):
+            return
+        taken = Counter(row.name for row, change in changes if isinstance(change, Log))
+        now = time.monotonic()
+        for name in batch.careful.keys() | refused.keys():
+            was_closed = self._holds.is_closed(name)
+            self._holds.answered(name, batch.careful[name], taken[name], refused[name], now)
+            if self._holds.is_closed(name) != was_closed:
+                self._bus.hooks.fire(EventResumed(name) if was_closed else EventHeldBack(name))
 
     def _collect(self, publisher: Publisher, batch: Batch) -> dict[int, Confirmation]:
         """Publish wave after wave and read the outcomes, by position in the batch."""
@@ -444,6 +548,7 @@ class Dispatcher:
         """Wait for new rows, for confirms, for a broker that is away, or for the next duty."""
         seconds = min(self._poll_seconds, max(self._renew_at - time.monotonic(), 0.0))
         seconds = min(seconds, self._seconds_to_delayed())
+        seconds = min(seconds, self._holds.seconds_to_look(time.monotonic()))
         if not self._broker_ready(publisher):
             publisher.wait_ready(seconds)
         elif seconds > 0 and self._listener is not None:

@@ -22,6 +22,7 @@ from eventbus.outbox.transitions import (
     Change,
     Fail,
     Hold,
+    HoldBack,
     Log,
     ShardState,
     plan_shards,
@@ -33,6 +34,9 @@ ERROR_MAX_LENGTH = 2_000
 _outbox = tables.outbox.c
 _log = tables.event_log.c
 _shard = tables.shard.c
+
+#: Written out, so that PostgreSQL and SQLite see that the partial index of such rows will do.
+_IS_HELD = _outbox.state == sa.literal_column("'held'")
 
 #: For a transaction that reads from a backlog. PostgreSQL's statistics are from when the outbox was
 #: empty: it would take the backlog for a few rows, and read and sort all of it for each batch. The
@@ -55,7 +59,10 @@ _MOVED_COLUMNS = _LOG_COLUMNS[:-2]
 
 @dataclass(frozen=True, slots=True)
 class StoredRow:
-    """A row of the outbox or of the event log as the dispatcher needs it."""
+    """A row of the outbox or of the event log as the dispatcher needs it.
+
+    `held`: it waits for its event's turn (`eventbus.outbox.transitions.HoldBack`).
+    """
 
     seq: int
     name: str
@@ -64,6 +71,7 @@ class StoredRow:
     body: bytes
     created_at_ms: int
     attempts: int = 0
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +81,10 @@ class OutboxDepth:
     Parameters
     ----------
     pending:
-        Rows to publish, those held back by a refusal included.
+        Rows to publish, those held back included.
     held:
-        Of these, rows that the broker has refused before.
+        Of these, rows that wait because a queue refuses their event, or because they could not be
+        sent.
     delayed:
         Rows whose ``delay`` is not over.
     failed:
@@ -113,6 +122,7 @@ class OutboxStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._batch = _batch_statement()
+        self._held_batch = _held_batch_statement()
         self._is_postgresql = engine.dialect.name == "postgresql"
         self._among = _among_array if self._is_postgresql else _among_list
         # PostgreSQL takes a lone statement for a transaction: no BEGIN, no COMMIT to wait for.
@@ -196,18 +206,42 @@ class OutboxStore:
         `in_flight`, which are still in the table. These exactly, not a range: a row between them
         that is not in flight must not be overtaken by a later one of its key.
         """
-        statement = self._batch.limit(limit)
-        if len(shards) < SHARDS:
-            statement = statement.where(_outbox.shard.in_(sorted(shards)))
+        rows = self._rows(self._batch, shards, limit, in_flight, self._has_backlog)
+        self._has_backlog = len(rows) == limit
+        return rows
+
+    def held_names(self, shards: Collection[int]) -> list[str]:
+        """Names of the events of which rows of `shards` are held back."""
+        names = sa.select(_outbox.name).distinct().where(_IS_HELD)
+        with reading(self._engine) as connection:
+            return list(connection.scalars(_of_shards(names, shards)))
+
+    def held_batch(
+        self, shards: Collection[int], name: str, limit: int, in_flight: Collection[int] = ()
+    ) -> list[StoredRow]:
+        """The oldest `limit` rows that are held back of the event `name`.
+
+        Left out are rows behind one of their key that waits for something else, and `in_flight`.
+        """
+        statement = self._held_batch.where(_outbox.name == name)
+        return self._rows(statement, shards, limit, in_flight, True)
+
+    def _rows(
+        self,
+        statement: Any,
+        shards: Collection[int],
+        limit: int,
+        in_flight: Collection[int],
+        backlog: bool,
+    ) -> list[StoredRow]:
+        statement = _of_shards(statement.limit(limit), shards)
         if in_flight:
             statement = statement.where(sa.not_(self._among(_outbox.seq, in_flight)))
-        walk = self._has_backlog and self._is_postgresql
+        walk = backlog and self._is_postgresql
         with reading(self._engine if walk else self._lone) as connection:
             if walk:
                 connection.exec_driver_sql(_WALK_THE_INDEX)
-            rows = [StoredRow(*row) for row in connection.execute(statement)]
-        self._has_backlog = len(rows) == limit
-        return rows
+            return [StoredRow(*row) for row in connection.execute(statement)]
 
     def promote_delayed(self) -> int | None:
         """Make the delayed rows pending whose time has come; milliseconds until the next one."""
@@ -234,15 +268,34 @@ class OutboxStore:
             row.seq for row, change in changes if isinstance(change, Log) and not change.routed
         ]
         others = [(row, c) for row, c in changes if isinstance(c, (Hold, Fail))]
-        if not (routed or unrouted or others):
+        held_back = {
+            row.seq: change.error
+            for row, change in changes
+            if isinstance(change, HoldBack) and not row.held
+        }
+        if not (routed or unrouted or others or held_back):
             return
-        alone = len(others) + bool(routed) + bool(unrouted) == 1
+        alone = len(others) + bool(routed) + bool(unrouted) + bool(held_back) == 1
         with writing(self._lone if alone else self._engine) as connection:
             for sequences, flag in ((routed, True), (unrouted, False)):
                 if sequences:
                     self._move_to_log(connection, owner, sequences, flag)
+            if held_back:
+                connection.execute(self._holding_back(owner, held_back))
             for row, change in others:
                 connection.execute(_parking(owner, row, change))
+
+    def _holding_back(self, owner: str, errors: dict[int, str]) -> Any:
+        # The index of keys that are held back is one of rows with attempts.
+        return (
+            sa.update(tables.outbox)
+            .where(self._among(_outbox.seq, errors), _owned(owner))
+            .values(
+                state="held",
+                attempts=sa.case((_outbox.attempts == 0, 1), else_=_outbox.attempts),
+                last_error=next(iter(errors.values()))[:ERROR_MAX_LENGTH],
+            )
+        )
 
     def _move_to_log(
         self, connection: Connection, owner: str, sequences: Sequence[int], routed: bool
@@ -304,10 +357,11 @@ def _count_waiting(connection: Connection) -> dict[str, Any]:
     unrouted = connection.scalar(
         sa.select(sa.func.count()).select_from(tables.event_log).where(~_log.routed)
     )
-    pending, held, age = found.get("pending", (0, 0, None))
+    waiting = [found[state] for state in ("pending", "held") if state in found]
+    age = max((age for _, _, age in waiting), default=None)
     return {
-        "pending": int(pending),
-        "held": int(held or 0),
+        "pending": sum(int(count) for count, _, _ in waiting),
+        "held": sum(int(held) for _, held, _ in waiting),
         "delayed": int(found.get("delayed", (0,))[0]),
         "failed": int(found.get("failed", (0,))[0]),
         "oldest_age_ms": None if age is None else max(int(age), 0),
@@ -326,36 +380,59 @@ def _among_list(column: Any, sequences: Collection[int]) -> Any:
 
 
 def _batch_statement() -> Any:
-    held = tables.outbox.alias("held")
     now = now_ms()
-    held_back = (
+    earlier = tables.outbox.alias("held")
+    waits = sa.or_(
+        sa.and_(earlier.c.state == "pending", earlier.c.available_at_ms > now),
+        earlier.c.state == "held",
+    )
+    return _rows_to_publish(False).where(
+        _outbox.state == "pending",
+        sa.or_(_outbox.attempts == 0, _outbox.available_at_ms <= now),
+        ~_has_earlier_of_its_key(earlier, waits),
+    )
+
+
+def _held_batch_statement() -> Any:
+    earlier = tables.outbox.alias("held")
+    waits = sa.or_(
+        earlier.c.state == "pending",
+        sa.and_(earlier.c.state == "held", earlier.c.name != _outbox.name),
+    )
+    return _rows_to_publish(True).where(_IS_HELD, ~_has_earlier_of_its_key(earlier, waits))
+
+
+def _rows_to_publish(held: bool) -> Any:
+    return sa.select(
+        _outbox.seq,
+        _outbox.name,
+        _outbox.partition_key,
+        _outbox.attributes,
+        _outbox.body,
+        _outbox.created_at_ms,
+        _outbox.attempts,
+        sa.literal(held),
+    ).order_by(_outbox.seq)
+
+
+def _has_earlier_of_its_key(earlier: Any, waits: Any) -> Any:
+    """Whether `earlier`, a row with attempts of the same key, is one that `waits`."""
+    return (
         sa.select(sa.literal(1))
         .where(
-            held.c.partition_key == _outbox.partition_key,
-            held.c.attempts > 0,
-            held.c.state == "pending",
-            held.c.seq < _outbox.seq,
-            held.c.available_at_ms > now,
+            earlier.c.partition_key == _outbox.partition_key,
+            earlier.c.attempts > 0,
+            earlier.c.seq < _outbox.seq,
+            waits,
         )
         .exists()
     )
-    return (
-        sa.select(
-            _outbox.seq,
-            _outbox.name,
-            _outbox.partition_key,
-            _outbox.attributes,
-            _outbox.body,
-            _outbox.created_at_ms,
-            _outbox.attempts,
-        )
-        .where(
-            _outbox.state == "pending",
-            sa.or_(_outbox.attempts == 0, _outbox.available_at_ms <= now),
-            ~held_back,
-        )
-        .order_by(_outbox.seq)
-    )
+
+
+def _of_shards(statement: Any, shards: Collection[int]) -> Any:
+    if len(shards) < SHARDS:
+        return statement.where(_outbox.shard.in_(sorted(shards)))
+    return statement
 
 
 def _owned(owner: str) -> Any:
@@ -367,6 +444,7 @@ def _parking(owner: str, row: StoredRow, change: Hold | Fail) -> Any:
     error = change.error[:ERROR_MAX_LENGTH]
     if isinstance(change, Hold):
         return statement.values(
+            state="pending",
             attempts=row.attempts + 1,
             available_at_ms=now_ms() + change.delay_ms,
             last_error=error,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from eventbus.brokers.port import Confirmation
 
-#: Refusals after which a row is parked as failed: with the delays below about a day.
+#: Failed attempts after which a row is parked as failed: with the delays below about a day.
 MAX_ATTEMPTS = 100
 FIRST_HOLD_MS = 1_000
 LONGEST_HOLD_MS = 15 * 60_000
@@ -27,9 +27,19 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The broker refused it: the row waits `delay_ms`, and the later rows of its key with it."""
+    """It could not be sent: the row waits `delay_ms`, and the later rows of its key with it."""
 
     delay_ms: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldBack:
+    """A queue refuses its event: the row waits for the event's turn, as long as that takes.
+
+    It costs the row no attempt; the later rows of its key wait with it.
+    """
+
     error: str
 
 
@@ -45,7 +55,7 @@ class Keep:
     """Nothing is known of it: the row stays as it is and is published again."""
 
 
-Change = Log | Hold | Fail | Keep
+Change = Log | Hold | HoldBack | Fail | Keep
 
 
 def settle(
@@ -56,7 +66,7 @@ def settle(
     Parameters
     ----------
     attempts:
-        Refusals before this one.
+        Attempts that have failed before this one.
     fail_unrouted:
         The setting ``unroutable="fail"``.
     suspect:
@@ -71,9 +81,11 @@ def settle(
         return Log(routed=False)
     if confirmation is Confirmation.UNKNOWN and not suspect:
         return Keep()
+    if confirmation is Confirmation.REFUSED:
+        return HoldBack("the broker refused it (basic.nack): a queue is full or has no leader")
     error = (
-        "the broker refused it (basic.nack): a queue is full or has no leader"
-        if confirmation is Confirmation.REFUSED
+        "it is too large for the broker, or cannot be sent as a message; see the dispatcher's log"
+        if confirmation is Confirmation.UNSENDABLE
         else "the broker closed the connection or gave no answer when it was sent alone"
     )
     if attempts + 1 >= MAX_ATTEMPTS:
@@ -82,7 +94,7 @@ def settle(
 
 
 def hold_ms(attempts: int) -> int:
-    """How long a row waits after its refusal number ``attempts + 1``."""
+    """How long a row waits after its failed attempt number ``attempts + 1``."""
     doublings = min(attempts, 30)
     return min(FIRST_HOLD_MS << doublings, LONGEST_HOLD_MS)
 

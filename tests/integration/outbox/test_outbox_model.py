@@ -35,7 +35,15 @@ from eventbus.message import Message
 from eventbus.outbox import transitions
 from eventbus.outbox.row import SHARDS
 from eventbus.outbox.store import OutboxStore, StoredRow
-from eventbus.outbox.transitions import Change, Fail, Hold, Log, ShardState, plan_shards
+from eventbus.outbox.transitions import (
+    Change,
+    Fail,
+    Hold,
+    HoldBack,
+    Log,
+    ShardState,
+    plan_shards,
+)
 from eventbus.workers import dispatcher as dispatcher_module
 from eventbus.workers.dispatcher import Dispatcher
 from eventbus.workers.housekeeping import Housekeeping
@@ -50,12 +58,22 @@ class ModelItem(Event, name="model.item"):
     item: int
 
 
+class OtherItem(Event, name="model.other"):
+    """Another, so that one may be held back and the other flow."""
+
+    item: int
+
+
+_Item = ModelItem | OtherItem
+
+
 @dataclass
 class Row:
     """What the model knows of one event."""
 
     item: int
     seq: int
+    name: str
     key: str | None
     shard: int
     state: str
@@ -92,15 +110,37 @@ class Model:
             for row in sorted(self.rows.values(), key=lambda row: row.seq)
             if row.state == "pending"
         ]
-        held_keys: set[str] = set()
-        found = []
-        for row in pending:
-            if not row.held and row.key not in held_keys:
-                found.append(row)
-            if row.held and row.key is not None:
-                held_keys.add(row.key)
+        found = [
+            row
+            for row in pending
+            if not row.held
+            and not self._behind(row, lambda other: other.held or other.state == "held")
+        ]
         chosen = [row.seq for row in found if row.shard in shards and row.seq not in in_flight]
         return chosen[:limit]
+
+    def held_batch(
+        self, shards: Collection[int], name: str, limit: int, in_flight: Collection[int]
+    ) -> list[int]:
+        found = [
+            row.seq
+            for row in sorted(self.rows.values(), key=lambda row: row.seq)
+            if (row.state, row.name) == ("held", name)
+            and row.shard in shards
+            and row.seq not in in_flight
+            and not self._behind(row, lambda o: o.attempts > 0 and o.state == "pending")
+            and not self._behind(row, lambda o: o.state == "held" and o.name != name)
+        ]
+        return found[:limit]
+
+    def _behind(self, row: Row, waits: Callable[[Row], bool]) -> bool:
+        return row.key is not None and any(
+            other.key == row.key
+            and other.seq < row.seq
+            and other.state in ("pending", "held")
+            and waits(other)
+            for other in self.rows.values()
+        )
 
     def renew(self, owner: str) -> frozenset[int]:
         self.alive = [name for name in self.alive if name not in self.lapsed - {owner}]
@@ -122,7 +162,9 @@ class Model:
             if isinstance(change, Log):
                 row.state, row.routed = "logged", change.routed
             elif isinstance(change, Hold):
-                row.attempts, row.held = stored.attempts + 1, True
+                row.attempts, row.held, row.state = stored.attempts + 1, True, "pending"
+            elif isinstance(change, HoldBack):
+                row.attempts, row.held, row.state = max(row.attempts, 1), False, "held"
             elif isinstance(change, Fail):
                 row.attempts, row.state = stored.attempts + 1, "failed"
 
@@ -147,6 +189,15 @@ class CheckedStore(OutboxStore):
         assert [row.attempts for row in found] == [
             self._model.rows[row.seq].attempts for row in found
         ]
+        return found
+
+    def held_batch(
+        self, shards: Collection[int], name: str, limit: int, in_flight: Collection[int] = ()
+    ) -> list[StoredRow]:
+        found = super().held_batch(shards, name, limit, in_flight)
+        expected = self._model.held_batch(shards, name, limit, in_flight)
+        assert [row.seq for row in found] == expected
+        assert all(row.held for row in found)
         return found
 
     def settle(self, owner: str, changes: Sequence[tuple[StoredRow, Change]]) -> None:
@@ -204,6 +255,7 @@ class Open:
 
 
 _keys = st.sampled_from([None, "a", "a", "b"])
+_events = st.sampled_from([ModelItem, OtherItem])
 _numbers = st.integers(0, 2)
 
 
@@ -255,11 +307,17 @@ class OutboxMachine(RuleBasedStateMachine):
 
     # -- producers -----------------------------------------------------------------------------
 
-    @rule(keys=st.lists(_keys, min_size=1, max_size=8), commit=st.booleans(), delay=st.booleans())
-    def publish(self, keys: list[str | None], commit: bool, delay: bool) -> None:
+    @rule(
+        rows=st.lists(st.tuples(_events, _keys), min_size=1, max_size=8),
+        commit=st.booleans(),
+        delay=st.booleans(),
+    )
+    def publish(
+        self, rows: list[tuple[type[_Item], str | None]], commit: bool, delay: bool
+    ) -> None:
         opened = self._begin()
-        for key in keys:
-            self._insert(opened, key, _HOUR if delay else None)
+        for kind, key in rows:
+            self._insert(opened, kind, key, _HOUR if delay else None)
         self._end(opened, commit)
 
     @precondition(lambda self: self.interleaved and len(self.open) < 2)
@@ -268,9 +326,9 @@ class OutboxMachine(RuleBasedStateMachine):
         self.open.append(self._begin())
 
     @precondition(lambda self: self.open)
-    @rule(number=_numbers, key=_keys)
-    def publish_in(self, number: int, key: str | None) -> None:
-        self._insert(self.open[number % len(self.open)], key, None)
+    @rule(number=_numbers, kind=_events, key=_keys)
+    def publish_in(self, number: int, kind: type[_Item], key: str | None) -> None:
+        self._insert(self.open[number % len(self.open)], kind, key, None)
 
     @precondition(lambda self: self.open)
     @rule(number=_numbers, commit=st.booleans())
@@ -282,17 +340,20 @@ class OutboxMachine(RuleBasedStateMachine):
         connection.begin()
         return Open(connection, next(self.ticks))
 
-    def _insert(self, opened: Open, key: str | None, delay: timedelta | None) -> None:
+    def _insert(
+        self, opened: Open, kind: type[_Item], key: str | None, delay: timedelta | None
+    ) -> None:
         item = len(self.items)
         event_id = self.bus.publish(
-            ModelItem(item=item), session=opened.connection, key=key, delay=delay
+            kind(item=item), session=opened.connection, key=key, delay=delay
         )
         columns = tables.outbox.c
         found = opened.connection.execute(
             sa.select(columns.seq, columns.shard).where(columns.event_id == event_id)
         ).one()
         state = "delayed" if delay else "pending"
-        row = Row(item, found.seq, key, found.shard, state, opened.began, delayed=bool(delay))
+        name = kind.__event_name__ or ""
+        row = Row(item, found.seq, name, key, found.shard, state, opened.began, delayed=bool(delay))
         self.items[item] = row
         opened.rows.append(row)
 
@@ -355,6 +416,12 @@ class OutboxMachine(RuleBasedStateMachine):
             row.held = False
 
     @rule()
+    def tries_are_due(self) -> None:
+        for dispatcher in self.dispatchers:
+            for _, hold in dispatcher._holds:
+                hold.try_at = hold.look_at = 0.0
+
+    @rule()
     def delays_pass(self) -> None:
         delayed = [row for row in self.model.rows.values() if row.state == "delayed"]
         store = OutboxStore(self.engine)
@@ -400,10 +467,11 @@ class OutboxMachine(RuleBasedStateMachine):
         self.answers = itertools.repeat(Confirmation.ROUTED)
         last, wire = self.dispatchers[0], self.wires[0]
         last._renew(wire)
-        last._fill(wire)
-        while last._in_flight:
-            last._finish(wire)
+        for _ in range(10 * len(self.items) + 10):
+            self.tries_are_due()
             last._fill(wire)
+            while last._in_flight:
+                last._finish(wire)
         assert {row.state for row in self.model.rows.values()} <= {"logged", "failed"}
         assert all(row.taken for row in self.model.rows.values() if row.state == "logged")
         self.the_tables_are_what_the_model_says()

@@ -12,6 +12,7 @@ from eventbus.outbox.transitions import (
     MAX_ATTEMPTS,
     Fail,
     Hold,
+    HoldBack,
     Keep,
     Log,
     ShardState,
@@ -42,8 +43,14 @@ def test_a_missing_answer_changes_nothing_unless_the_row_was_alone() -> None:
     assert isinstance(_settle(Confirmation.UNKNOWN, suspect=True), Hold)
 
 
-def test_a_refusal_holds_longer_each_time_and_is_given_up_in_the_end() -> None:
-    changes = [_settle(Confirmation.REFUSED, attempts) for attempts in range(MAX_ATTEMPTS)]
+def test_a_refusal_is_of_the_event_and_costs_the_row_nothing_however_often() -> None:
+    for attempts in (0, 1, MAX_ATTEMPTS, 10 * MAX_ATTEMPTS):
+        assert isinstance(_settle(Confirmation.REFUSED, attempts), HoldBack)
+        assert isinstance(_settle(Confirmation.REFUSED, attempts, suspect=True), HoldBack)
+
+
+def test_what_cannot_be_sent_waits_longer_each_time_and_is_given_up_in_the_end() -> None:
+    changes = [_settle(Confirmation.UNSENDABLE, attempts) for attempts in range(MAX_ATTEMPTS)]
     delays = [change.delay_ms for change in changes[:-1]]
     assert delays == sorted(delays)
     assert delays[0] == 1_000

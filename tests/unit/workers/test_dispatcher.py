@@ -29,6 +29,7 @@ from .doubles import FakeBroker, ItemAdded
 
 _ROUTED, _UNROUTED = Confirmation.ROUTED, Confirmation.UNROUTED
 _REFUSED, _UNKNOWN = Confirmation.REFUSED, Confirmation.UNKNOWN
+_UNSENDABLE = Confirmation.UNSENDABLE
 
 
 def item_of(message: Message) -> int:
@@ -180,9 +181,11 @@ def test_with_unroutable_fail_it_stays_as_failed_and_its_key_flows_on(outbox: Ou
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 500])
-def test_a_refused_row_holds_its_key_back_and_nothing_else(outbox: Outbox, batch_size: int) -> None:
+def test_an_unsendable_row_holds_its_key_back_and_nothing_else(
+    outbox: Outbox, batch_size: int
+) -> None:
     refuse = True
-    outbox.wire.answer = lambda item: _REFUSED if item == 1 and refuse else _ROUTED
+    outbox.wire.answer = lambda item: _UNSENDABLE if item == 1 and refuse else _ROUTED
     outbox.publish(1, 2, 3, 4, 5, key="a")
     outbox.publish(6, 7, key="b")
     outbox.publish(8)
@@ -198,11 +201,11 @@ def test_a_refused_row_holds_its_key_back_and_nothing_else(outbox: Outbox, batch
     assert outbox.wire.taken[-5:] == [1, 2, 3, 4, 5]
 
 
-def test_refused_for_good_it_is_parked_and_its_key_flows_on(
+def test_unsendable_for_good_it_is_parked_and_its_key_flows_on(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transitions, "MAX_ATTEMPTS", 3)
-    outbox.wire.answer = lambda item: _REFUSED if item == 1 else _ROUTED
+    outbox.wire.answer = lambda item: _UNSENDABLE if item == 1 else _ROUTED
     outbox.publish(1, 2, key="a")
     for _ in range(3):
         outbox.let_holds_pass()
