@@ -55,10 +55,10 @@ def ready(site: Shop, queue: str = "shop.billing") -> int | None:
 def test_a_pause_reaches_every_process_and_outlives_it(site: Shop) -> None:
     with (
         site.process("run", log="first-") as first,
-        site.process("worker", "-P", "solo", log="second-") as second,
+        site.process("worker", "-P", "prefork", "-c", "2", log="second-") as second,
     ):
         wait_until(
-            lambda: consumers(site) == 2, 60, lambda: f"two consumers: {first.err} {second.err}"
+            lambda: consumers(site) == 3, 60, lambda: f"three consumers: {first.err} {second.err}"
         )
         began = time.monotonic()
         done = site.json("queue", "pause", "billing", "--reason", "the bank is down")
