@@ -80,9 +80,13 @@ def count_problems(problems: Iterable[Problem]) -> int:
 
 
 def _servers(snapshot: Snapshot) -> Iterator[Problem]:
+    parts: dict[str, list[str]] = {}
     for part in (DATABASE, BROKER):
         if part in snapshot.away:
-            yield Problem("unreachable", part, f"{part}: {snapshot.away[part]}")
+            parts.setdefault(snapshot.away[part], []).append(part)
+    # One sentence where the embedded broker is away with its database.
+    for why, away in parts.items():
+        yield Problem("unreachable", away[0], f"{' and '.join(away)}: {why}")
 
 
 def _outbox(snapshot: Snapshot, limits: Thresholds) -> Iterator[Problem]:

@@ -50,8 +50,14 @@ class Panel:
         """The cells without their styles."""
         return [[cell.text for cell in row] for row in self.rows]
 
+    @property
+    def styles(self) -> list[str]:
+        """One for each row, where a terminal has no style for each cell: the worst of them."""
+        rows = [{cell.style for cell in row} for row in self.rows]
+        return [next((style for style in (BAD, WARN) if style in row), "") for row in rows]
 
-_UNKNOWN = Cell("?", DIM)
+
+UNKNOWN = Cell("?", DIM)
 
 _QUEUE_COLUMNS = (
     (Column("queue"), 0),
@@ -111,7 +117,7 @@ def queue_state(queue: QueueState) -> Cell:
     if queue.breaker != "closed":
         return Cell(f"breaker {queue.breaker}", BAD)
     if queue.exists is None:
-        return _UNKNOWN
+        return UNKNOWN
     if not queue.exists:
         return Cell("missing", BAD)
     if not queue.consumers:
@@ -147,12 +153,9 @@ def _process_row(row: ProcessRow, now: float) -> tuple[Cell, ...]:
 def _seen(row: ProcessRow) -> Cell:
     from eventbus.workers.processes import RATES_MS
 
-    if row.gone:
-        style = BAD
-    else:
-        style = DIM if row.seen_ms <= RATES_MS else WARN
+    late = DIM if row.seen_ms <= RATES_MS else WARN
     # In whole seconds: what changes with each look should mean something.
-    return Cell(f"{age(max(row.seen_ms // 1000 * 1000, 1000))} ago", style)
+    return Cell(f"{age(max(row.seen_ms // 1000 * 1000, 1000))} ago", BAD if row.gone else late)
 
 
 def pool(row: ProcessRow) -> str:
@@ -192,7 +195,7 @@ def outbox_cells(snapshot: Snapshot) -> list[tuple[str, Cell]]:
     """The numbers of the outbox with their names; what is zero and should be is left out."""
     depth = snapshot.outbox
     if depth is None:
-        return [("pending", _UNKNOWN)]
+        return [("pending", UNKNOWN)]
     cells = [("pending", Cell(f"{depth.pending:,}", "" if depth.pending else DIM))]
     if depth.pending:
         cells.append(("oldest", Cell(age(depth.oldest_age_ms) or "-")))
@@ -210,7 +213,7 @@ def outbox_cells(snapshot: Snapshot) -> list[tuple[str, Cell]]:
 def rate_cells(snapshot: Snapshot) -> list[tuple[str, Cell]]:
     """The rates of everything together, with their names."""
     if snapshot.processes is None:
-        return [(name, _UNKNOWN) for name in ("published", "handled", "failed")]
+        return [(name, UNKNOWN) for name in ("published", "handled", "failed")]
     rates = snapshot.rates
     queues = rates.all_queues
     return [

@@ -61,7 +61,7 @@ def list_queues(as_json: bool) -> None:
         print_json({"queues": queues, "away": snapshot.away})
     else:
         panel = panels.queue_panel(snapshot.queues)
-        print_table(panel.columns, panel.texts, empty="no queue is known")
+        print_table(panel.columns, panel.texts, styles=panel.styles, empty="no queue is known")
         for queue in snapshot.queues:
             if queue.pause is not None:
                 print_note(f"{queue.name}: {_told(queue.pause)}")

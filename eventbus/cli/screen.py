@@ -55,14 +55,17 @@ class History:
             self.published.append(rates.published)
             self.handled.append(rates.all_queues.handled)
             self.failed.append(rates.all_queues.failed)
-        if snapshot.outbox is not None or "broker" not in snapshot.away:
-            self.waiting.append(waiting(snapshot))
+        total = waiting(snapshot)
+        if total is not None:
+            self.waiting.append(total)
 
 
-def waiting(snapshot: Snapshot) -> int:
-    """Events in the outbox and messages ready in the queues."""
-    pending = snapshot.outbox.pending if snapshot.outbox is not None else 0
-    return pending + sum(queue.ready or 0 for queue in snapshot.queues)
+def waiting(snapshot: Snapshot) -> int | None:
+    """Events in the outbox and messages ready in the queues; None where both are not known."""
+    numbers = [queue.ready for queue in snapshot.queues if queue.ready is not None]
+    if snapshot.outbox is not None:
+        numbers.append(snapshot.outbox.pending)
+    return sum(numbers) if numbers else None
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,8 @@ def _courses(frame: Frame, width: int, spare: int) -> Iterator[Text]:
     apart = spare > 1
     high = spare if apart else 1 + spare
     history = frame.history
-    total = Cell(panels.short_number(waiting(frame.snapshot)))
+    number = waiting(frame.snapshot)
+    total = panels.UNKNOWN if number is None else Cell(panels.short_number(number))
     for (name, cell), course, style in zip(
         [*panels.rate_cells(frame.snapshot), ("waiting", total)],
         (history.published, history.handled, history.failed, history.waiting),

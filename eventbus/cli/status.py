@@ -115,11 +115,13 @@ def _print(snapshot: Snapshot, problems: Sequence[Problem]) -> None:
         click.echo(f"{title:<8}" + "  ".join(f"{name} {cell.text}" for name, cell in cells))
     queues = panels.queue_panel(snapshot.queues)
     click.echo()
-    print_table(queues.columns, queues.texts, empty="no queue is known")
+    print_table(queues.columns, queues.texts, styles=queues.styles, empty="no queue is known")
     if snapshot.processes is not None:
         processes = panels.process_panel(snapshot.processes, snapshot.taken_at)
         click.echo()
-        print_table(processes.columns, processes.texts, empty="no process runs")
+        print_table(
+            processes.columns, processes.texts, styles=processes.styles, empty="no process runs"
+        )
 
 
 def as_dict(snapshot: Snapshot, problems: Sequence[Problem]) -> dict[str, Any]:

@@ -65,6 +65,11 @@ def test_a_healthy_system_has_no_problem() -> None:
 PROBLEMS: list[tuple[str, dict[str, Any], str]] = [
     ("unreachable", {"away": {"database": "it is away"}}, "database: it is away"),
     ("unreachable", {"away": {"broker": "refused"}}, "broker: refused"),
+    (
+        "unreachable",
+        {"away": {"database": "no file", "broker": "no file"}},
+        "database and broker: no file",
+    ),
     ("outbox-age", outbox(pending=5, oldest_age_ms=61_000), "waits for 61 s"),
     ("outbox-failed", outbox(failed=1), "1 event could not be published"),
     (
