@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -235,11 +236,17 @@ class RabbitMQAdmin:
                     channel.queue_delete(name)
 
     def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
-        """See `Admin.stats`."""
-        found = {}
-        for name in queues:
-            with contextlib.suppress(UnknownName):
-                found[name] = self._run(name, _stats, name)
+        """See `Admin.stats`; on one channel until a queue is not there, which closes it."""
+        found: dict[str, QueueStats] = {}
+        left = deque(queues)
+        while left:
+            try:
+                with self._channel(left[0]) as channel:
+                    while left:
+                        found[left[0]] = _stats(channel, left[0])
+                        left.popleft()
+            except UnknownName:
+                left.popleft()
         return found
 
     def browse(self, queue: str, limit: int | None = None) -> Generator[Message, None, None]:
