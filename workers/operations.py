@@ -100,7 +100,7 @@ class Operation:
     def __post_init__(self) -> None:
         self._record = self._first_record()
         self._pace = RateLimit(self.limits.rate)
-        self._audit = _Audit(self.log, self.warn) if self.log is not None else None
+        self._audit = None if self.log is None else _Audit(self.log, lambda text: self.warn(text))
 
     def _first_record(self) -> OperationRecord:
         now = now_ms()

@@ -34,8 +34,6 @@ LOOK_SECONDS = 0.5
 #: times what it took to get there: what the filter leaves out has to be read again each time.
 ROUND_SECONDS = 1.0
 ROUND_SHARE = 4.0
-#: What is parked this much after the beginning may be one that was there: clocks differ.
-CLOCK_TOLERANCE_MS = 5_000
 
 
 @dataclass(frozen=True)
@@ -226,13 +224,17 @@ class Replay:
         return parked.for_replay(self.operation.id)
 
     def _is_new(self, parked: Parked) -> bool:
-        """Whether it was parked after the operation began."""
+        """Whether it was parked after the operation began.
+
+        A first transfer ends with what was there when it began. For a later one clocks decide,
+        which may differ.
+        """
         if parked.operation == self.operation.id:
             return True
+        if self.operation.record.runs == 1 and parked.queue not in self.moved:
+            return False
         began = self.operation.record.started_at_ms
-        return parked.parked_at_ms is not None and (
-            parked.parked_at_ms > began + CLOCK_TOLERANCE_MS
-        )
+        return parked.parked_at_ms is not None and parked.parked_at_ms > began
 
 
 class _Round:
