@@ -30,6 +30,11 @@ _Answer = TypeVar("_Answer")
 #: others away, and nobody is to wait for the lease of a worker that died.
 COUNTING_LEASE_MS = 1
 
+#: How long it is known of an event that it was parked for killing its workers. Of one that was
+#: forwarded and not yet acknowledged when its worker died, another copy may come; sent again by an
+#: operator, later, it is to have its chance.
+KEEP_DOOMED_MS = 60_000
+
 #: With ``idempotency_failure=continue``: how long a store that is away is not asked again. Each
 #: question may take until its time-out.
 AWAY_SECONDS = 2.0
@@ -110,7 +115,9 @@ class Claims:
                 not_ours.append(job.key)
             if verdict is not Verdict.SUSPECT:
                 _refuse(job, claim)
-            elif claim.starts >= self._max_starts:
+                continue
+            job.lost_starts = claim.starts
+            if claim.starts >= self._max_starts:
                 doomed.append(job)
         if not_ours:
             self._drop(not_ours)
@@ -141,11 +148,13 @@ class Claims:
         What was not begun is given back with its start: released, an event that has killed workers
         would begin anew at one.
         """
-        done, failed, not_begun = [], [], []
+        done, failed, not_begun, doomed = [], [], [], []
         for job in jobs:
             if not job.claimed:
                 continue
-            if isinstance(job.outcome, Return) or job.busy:
+            if job.doomed:
+                doomed.append(job.key)
+            elif isinstance(job.outcome, Return) or job.busy:
                 not_begun.append(job.key)
             elif isinstance(job.outcome, Ack) and not job.handler.transactional:
                 done.append(job)
@@ -169,6 +178,9 @@ class Claims:
         if not_begun:
             self._ask(lambda: self._store.unclaim(not_begun, self._token))
             self._drop(not_begun)
+        if doomed:
+            self._ask(lambda: self._store.unclaim(doomed, self._token, 0, KEEP_DOOMED_MS))
+            self._drop(doomed)
 
     def abandon(self, jobs: Sequence[Job]) -> None:
         """Leave the claims of jobs that still run while the process ends.
@@ -237,6 +249,7 @@ def _refuse(job: Job, claim: Claim) -> None:
             f"and other data; the id was used twice"
         )
     else:
+        job.doomed = True
         job.outcome = DeadLetter(
             f"handler {job.handler.name!r} was started {claim.starts - 1} times on it and its "
             f"worker died each time"

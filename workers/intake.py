@@ -65,9 +65,7 @@ class Intake:
         """Whether the consumer of `queue` was told to deliver."""
         return self._valves[queue].consuming
 
-    def adjust(
-        self, paused: frozenset[str], now: float
-    ) -> tuple[list[Delivery], list[Job]]:
+    def adjust(self, paused: frozenset[str], now: float) -> tuple[list[Delivery], list[Job]]:
         """Bring consumer and scheduler in line with the valves; returns what is to be given back.
 
         Parameters

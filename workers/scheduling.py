@@ -125,11 +125,9 @@ class Gate:
             return 1.0
         return max(1.0, len(self.waiting) / self._bucket.per_second)
 
-    def opens_at(self, now: float) -> float:
-        """When the rate lets the next job through; infinite where something else must end first."""
-        if self._bucket is None or not self.waiting or self.running >= self._most:
-            return math.inf
-        return max(self._bucket.next_at(), now)
+    def opens_at(self) -> float:
+        """When the rate lets the next job through; infinite where there is no rate."""
+        return math.inf if self._bucket is None else self._bucket.next_at()
 
 
 class Backlog:
@@ -309,7 +307,10 @@ class Scheduler:
         """A suspect to claim and to run now, with nothing beside it until it has left."""
         if not self._suspects or self._is_running() or not self._suspect_is_due(now):
             return None
-        found = next(entry for entry in self._suspects if self._may_run(entry[1]))
+        # Of the innocent who were there when a worker was killed for another reason, the next one
+        # that dies with one shall not always take the same.
+        candidates = [entry for entry in self._suspects if self._may_run(entry[1])]
+        found = min(candidates, key=lambda entry: entry[1].lost_starts)
         self._suspects.remove(found)
         self._alone = found[1]
         self._gates[self._alone.handler.name].enter(now)
@@ -364,16 +365,11 @@ class Scheduler:
 
     def wait_seconds(self, now: float) -> float:
         """After how long there may be something to begin although nothing happens."""
-        times = [math.inf]
+        times = [since + PATIENCE_SECONDS for since, _ in self._suspects]
         if self._at_gates:
-            times += [
-                gate.opens_at(now)
-                for gate in self._gates.values()
-                if gate.waiting and gate.queue not in self.closed
-            ]
-        if self._suspects:
-            times.append(self._suspects[0][0] + PATIENCE_SECONDS)
-        return max(min(times) - now, 0.0)
+            times += [gate.opens_at() for gate in self._gates.values() if gate.waiting]
+        # What was due before could not begin, and waits for something else to end.
+        return min((at - now for at in times if at > now), default=math.inf)
 
 
 _Entries = deque[tuple[float, Job]]

@@ -55,6 +55,10 @@ class Job:
         A start of it is counted in the idempotency store.
     busy:
         It was not begun after all, because another worker has the event.
+    lost_starts:
+        Earlier starts that ended without an outcome, as far as they are known.
+    doomed:
+        It is parked without having been begun, because it kills its workers.
     probe:
         Its outcome decides whether the circuit breaker of its queue closes.
     concluded:
@@ -72,6 +76,8 @@ class Job:
     error: BaseException | None = None
     claimed: bool = False
     busy: bool = False
+    lost_starts: int = 0
+    doomed: bool = False
     probe: bool = False
     concluded: bool = False
     seconds: float = 0.0
@@ -90,9 +96,7 @@ class Job:
         the usual one does without the round trip.
         """
         delivery = self.work.delivery
-        return (
-            not self.handler.transactional or delivery.redelivered or not delivery.from_exchange
-        )
+        return not self.handler.transactional or delivery.redelivered or not delivery.from_exchange
 
 
 @dataclass(slots=True, eq=False)

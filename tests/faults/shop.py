@@ -7,6 +7,7 @@ that an effect that happens twice is seen twice.
 from __future__ import annotations
 
 import os
+import signal
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -57,6 +58,20 @@ class ItemSlow(Event, name="item.slow"):
     item: int
 
 
+class ItemFatal(Event, name="item.fatal"):
+    """Its handler ends the process with a segmentation fault where `deadly`."""
+
+    item: int
+    deadly: bool
+
+
+class ItemFatalBooked(Event, name="item.fatal_booked"):
+    """The same for a transactional handler."""
+
+    item: int
+    deadly: bool
+
+
 def _values(handler: str, event: Event, context: Context) -> dict[str, object]:
     return {
         "handler": handler,
@@ -105,3 +120,23 @@ def wait(event: ItemSlow, context: Context) -> None:
     while not Path(os.environ["SHOP_GO"]).exists():
         time.sleep(0.02)
     _effect("wait", event, context)
+
+
+def _die_of(event: ItemFatal | ItemFatalBooked) -> None:
+    if event.deadly:
+        os.kill(os.getpid(), signal.SIGSEGV)
+        time.sleep(60)  # the signal may be another thread's, and this one is not to go on
+
+
+@bus.handler("item.fatal", queue="fatal")
+def meet(event: ItemFatal, context: Context) -> None:
+    """Does not survive what is deadly."""
+    _die_of(event)
+    _effect("meet", event, context)
+
+
+@bus.handler("item.fatal_booked", queue="fatal_booked", transactional=True)
+def meet_booked(event: ItemFatalBooked, context: Context) -> None:
+    """Does not survive what is deadly, in a transaction."""
+    context.session.execute(effects.insert().values(**_values("meet_booked", event, context)))
+    _die_of(event)

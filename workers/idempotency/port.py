@@ -20,6 +20,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+#: How long a claim that nobody settled is kept after its lease, with its count of starts. Long
+#: enough for a queue that stood still over a night: an event that kills every worker which runs
+#: it must be recognised when it is delivered again.
+KEEP_STARTS_MS = 24 * 3600 * 1000
+
 
 class Verdict(enum.Enum):
     """The answer to a claim."""
@@ -97,7 +102,13 @@ class IdempotencyStore(Protocol):
     def release(self, keys: Sequence[Key], token: str) -> None:
         """Give up claims of `token` after a settled failure, so that a retry can claim at once."""
 
-    def unclaim(self, keys: Sequence[Key], token: str, lease_ms: int = 0) -> None:
+    def unclaim(
+        self,
+        keys: Sequence[Key],
+        token: str,
+        lease_ms: int = 0,
+        keep_ms: int = KEEP_STARTS_MS,
+    ) -> None:
         """Give claims of `token` back with their starts, as if they had not been made.
 
         Earlier starts stay counted, unlike with `release`.
@@ -106,6 +117,8 @@ class IdempotencyStore(Protocol):
         ----------
         lease_ms:
             How long nobody else may claim them yet, because the handler may still be running.
+        keep_ms:
+            How long after that the earlier starts are remembered.
         """
 
     def renew(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[bool]:

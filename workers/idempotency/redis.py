@@ -29,8 +29,8 @@ from eventbus.errors import ConfigurationError, IdempotencyStoreUnavailable
 from eventbus.settings import mask
 
 from .names import bounded, handler_name
-from .port import Claim, Key, Verdict
-from .transitions import KEEP_LAPSED_MS, NOBODY, with_repeats
+from .port import KEEP_STARTS_MS, Claim, Key, Verdict
+from .transitions import NOBODY, with_repeats
 
 #: Longer ids are kept as their digest.
 _MAX_EVENT_ID = 200
@@ -44,7 +44,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 _CLAIM = f"""{_NOW}
 local token, lease, alone = ARGV[1], tonumber(ARGV[2]), ARGV[4] == '1'
 local mine = 'H' .. token .. ' '
-local until_ms, keep = string.format(' %.0f', now + lease), lease + {KEEP_LAPSED_MS}
+local until_ms, keep = string.format(' %.0f', now + lease), lease + {KEEP_STARTS_MS}
 local function hold(key, fingerprint, starts)
   redis.call('SET', key, mine .. fingerprint .. ' ' .. starts .. until_ms, 'PX', keep)
   return 'M' .. starts
@@ -108,7 +108,7 @@ return ''
 
 _UNCLAIM = f"""{_NOW}
 local mine, lease = 'H' .. ARGV[1] .. ' ', tonumber(ARGV[2])
-local until_ms, keep = string.format(' %.0f', now + lease), lease + {KEEP_LAPSED_MS}
+local until_ms, keep = string.format(' %.0f', now + lease), lease + tonumber(ARGV[3])
 for _, key in ipairs(KEYS) do
   local value = redis.call('GET', key)
   if value and string.sub(value, 1, #mine) == mine then
@@ -125,7 +125,7 @@ return ''
 
 _RENEW = f"""{_NOW}
 local mine, lease = 'H' .. ARGV[1] .. ' ', tonumber(ARGV[2])
-local until_ms, keep = string.format(' %.0f', now + lease), lease + {KEEP_LAPSED_MS}
+local until_ms, keep = string.format(' %.0f', now + lease), lease + {KEEP_STARTS_MS}
 local answers = {{}}
 for i, key in ipairs(KEYS) do
   local value = redis.call('GET', key)
@@ -211,9 +211,15 @@ class RedisStore:
         """See `IdempotencyStore.release`."""
         self._run(_release, keys, _word(token))
 
-    def unclaim(self, keys: Sequence[Key], token: str, lease_ms: int = 0) -> None:
+    def unclaim(
+        self,
+        keys: Sequence[Key],
+        token: str,
+        lease_ms: int = 0,
+        keep_ms: int = KEEP_STARTS_MS,
+    ) -> None:
         """See `IdempotencyStore.unclaim`."""
-        self._run(_unclaim, keys, _word(token), lease_ms)
+        self._run(_unclaim, keys, _word(token), lease_ms, keep_ms)
 
     def renew(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[bool]:
         """See `IdempotencyStore.renew`."""

@@ -24,7 +24,7 @@ from eventbus.errors import DatabaseUnavailable, IdempotencyStoreUnavailable
 from . import transitions
 from .contention import retrying
 from .names import bounded, handler_name
-from .port import Claim, Key
+from .port import KEEP_STARTS_MS, Claim, Key
 from .statements import RowId, statements_for
 from .transitions import Record, with_repeats
 
@@ -90,12 +90,20 @@ class SqlStore:
 
         self._apply(keys, step)
 
-    def unclaim(self, keys: Sequence[Key], token: str, lease_ms: int = 0) -> None:
+    def unclaim(
+        self,
+        keys: Sequence[Key],
+        token: str,
+        lease_ms: int = 0,
+        keep_ms: int = KEEP_STARTS_MS,
+    ) -> None:
         """See `IdempotencyStore.unclaim`."""
         token = bounded(token, 40)
 
         def step(record: Record | None, key: Key, now: int) -> tuple[Record | None, None]:
-            after = transitions.unclaim(record, token=token, lease_ms=lease_ms, now_ms=now)
+            after = transitions.unclaim(
+                record, token=token, lease_ms=lease_ms, keep_ms=keep_ms, now_ms=now
+            )
             return after, None
 
         self._apply(keys, step)

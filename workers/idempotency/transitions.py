@@ -12,12 +12,7 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .port import Claim, Key, Verdict
-
-#: How long a claim that nobody settled is kept after its lease, with its count of starts. Long
-#: enough for a queue that stood still over a night: an event that kills every worker which runs
-#: it must be recognised when it is delivered again.
-KEEP_LAPSED_MS = 24 * 3600 * 1000
+from .port import KEEP_STARTS_MS, Claim, Key, Verdict
 
 #: The token of a record that nobody holds; its starts are remembered.
 NOBODY = "-"
@@ -116,7 +111,9 @@ def release(record: Record | None, *, token: str, now_ms: int) -> Record | None:
     return record
 
 
-def unclaim(record: Record | None, *, token: str, lease_ms: int, now_ms: int) -> Record | None:
+def unclaim(
+    record: Record | None, *, token: str, lease_ms: int, keep_ms: int, now_ms: int
+) -> Record | None:
     """Take a start of `token` back; nobody may claim the key for `lease_ms` milliseconds."""
     record = _unexpired(record, now_ms)
     if record is None or not _holds(record, token):
@@ -130,7 +127,7 @@ def unclaim(record: Record | None, *, token: str, lease_ms: int, now_ms: int) ->
         token=NOBODY,
         starts=starts,
         lease_until_ms=until,
-        expires_at_ms=until + KEEP_LAPSED_MS,
+        expires_at_ms=until + keep_ms,
     )
 
 
@@ -180,5 +177,5 @@ def _held(
     token: str, fingerprint: str, starts: int, lease_ms: int, now_ms: int
 ) -> tuple[Record, Claim]:
     until = now_ms + lease_ms
-    record = Record(State.HELD, token, fingerprint, starts, until, until + KEEP_LAPSED_MS)
+    record = Record(State.HELD, token, fingerprint, starts, until, until + KEEP_STARTS_MS)
     return record, Claim(Verdict.MINE, starts)

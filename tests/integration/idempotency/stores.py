@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from eventbus.database import make_engine, upgrade
 from eventbus.tables import idempotency
 from eventbus.workers.idempotency import transitions
-from eventbus.workers.idempotency.port import Claim, IdempotencyStore, Key
+from eventbus.workers.idempotency.port import KEEP_STARTS_MS, Claim, IdempotencyStore, Key
 from eventbus.workers.idempotency.redis import RedisStore
 from eventbus.workers.idempotency.sql import SqlStore
 
@@ -88,11 +88,15 @@ class _ModelStore:
             old = self._model.records.get((key.handler, key.event_id))
             self._put(key, transitions.release(old, token=token, now_ms=self._model.now))
 
-    def unclaim(self, keys: Sequence[Key], token: str, lease_ms: int = 0) -> None:
+    def unclaim(
+        self, keys: Sequence[Key], token: str, lease_ms: int = 0, keep_ms: int = KEEP_STARTS_MS
+    ) -> None:
         now = self._model.now
         for key in keys:
             old = self._model.records.get((key.handler, key.event_id))
-            new = transitions.unclaim(old, token=token, lease_ms=lease_ms, now_ms=now)
+            new = transitions.unclaim(
+                old, token=token, lease_ms=lease_ms, keep_ms=keep_ms, now_ms=now
+            )
             self._put(key, new)
 
     def renew(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[bool]:

@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from eventbus.workers.idempotency.port import Key
-from eventbus.workers.idempotency.transitions import KEEP_LAPSED_MS
+from eventbus.workers.idempotency.port import KEEP_STARTS_MS, Key
 
 from .stores import MINUTE, InDatabase, InRedis, Model, StoreUnderTest
 
@@ -30,7 +29,7 @@ _tokens = st.sampled_from("abc")
 # Never a whole minute, so that no deadline falls on the moment of a command: how long a command
 # really takes cannot change its answer.
 _spans = st.sampled_from([minutes * MINUTE + MINUTE // 2 for minutes in (1, 2, 5, 60)])
-_pauses = st.sampled_from([MINUTE, 2 * MINUTE, 6 * MINUTE, KEEP_LAPSED_MS])
+_pauses = st.sampled_from([MINUTE, 2 * MINUTE, 6 * MINUTE, KEEP_STARTS_MS])
 
 
 class SameAnswers(RuleBasedStateMachine):
@@ -55,9 +54,9 @@ class SameAnswers(RuleBasedStateMachine):
     def release(self, keys: list[Key], token: str) -> None:
         self._compare(lambda store: store.release(keys, token))
 
-    @rule(keys=_keys, token=_tokens, lease_ms=st.just(0) | _spans)
-    def unclaim(self, keys: list[Key], token: str, lease_ms: int) -> None:
-        self._compare(lambda store: store.unclaim(keys, token, lease_ms))
+    @rule(keys=_keys, token=_tokens, lease_ms=st.just(0) | _spans, keep_ms=_spans)
+    def unclaim(self, keys: list[Key], token: str, lease_ms: int, keep_ms: int) -> None:
+        self._compare(lambda store: store.unclaim(keys, token, lease_ms, keep_ms))
 
     @rule(keys=_keys, token=_tokens, lease_ms=_spans)
     def renew(self, keys: list[Key], token: str, lease_ms: int) -> None:

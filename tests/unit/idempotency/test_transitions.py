@@ -9,21 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventbus.workers.idempotency import transitions
-from eventbus.workers.idempotency.port import Claim, Key, Verdict
-from eventbus.workers.idempotency.transitions import (
-    KEEP_LAPSED_MS,
-    NOBODY,
-    Record,
-    State,
-    with_repeats,
-)
+from eventbus.workers.idempotency.port import KEEP_STARTS_MS, Claim, Key, Verdict
+from eventbus.workers.idempotency.transitions import NOBODY, Record, State, with_repeats
 
 NOW = 1_000_000
-HELD = Record(State.HELD, "me", "f", 2, NOW + 10, NOW + 10 + KEEP_LAPSED_MS)
-LAPSED = replace(HELD, lease_until_ms=NOW, expires_at_ms=NOW + KEEP_LAPSED_MS)
+HELD = Record(State.HELD, "me", "f", 2, NOW + 10, NOW + 10 + KEEP_STARTS_MS)
+LAPSED = replace(HELD, lease_until_ms=NOW, expires_at_ms=NOW + KEEP_STARTS_MS)
 DONE = Record(State.DONE, "me", "f", 0, 0, NOW + 1)
 GIVEN_BACK = replace(LAPSED, token=NOBODY, starts=0)
-GONE_HELD = replace(HELD, lease_until_ms=NOW - KEEP_LAPSED_MS, expires_at_ms=NOW)
+GONE_HELD = replace(HELD, lease_until_ms=NOW - KEEP_STARTS_MS, expires_at_ms=NOW)
 GONE_DONE = replace(DONE, expires_at_ms=NOW)
 
 CLAIMS = [
@@ -55,7 +49,7 @@ def test_claim(record: Record | None, token: str, fingerprint: str, answer: Clai
     if answer.verdict is Verdict.MINE:
         until = NOW + 30
         assert after == Record(
-            State.HELD, token, fingerprint, answer.starts, until, until + KEEP_LAPSED_MS
+            State.HELD, token, fingerprint, answer.starts, until, until + KEEP_STARTS_MS
         )
     else:
         assert after == record
@@ -80,7 +74,7 @@ def test_whoever_runs_it_alone_may_have_a_suspect(
     assert answered == answer
 
 
-FREE = replace(HELD, token=NOBODY, starts=1, lease_until_ms=NOW, expires_at_ms=NOW + KEEP_LAPSED_MS)
+FREE = replace(HELD, token=NOBODY, starts=1, lease_until_ms=NOW, expires_at_ms=NOW + KEEP_STARTS_MS)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +88,7 @@ FREE = replace(HELD, token=NOBODY, starts=1, lease_until_ms=NOW, expires_at_ms=N
             "me",
             30,
             replace(
-                FREE, starts=0, lease_until_ms=NOW + 30, expires_at_ms=NOW + 30 + KEEP_LAPSED_MS
+                FREE, starts=0, lease_until_ms=NOW + 30, expires_at_ms=NOW + 30 + KEEP_STARTS_MS
             ),
             id="the first start, still running",
         ),
@@ -105,7 +99,10 @@ FREE = replace(HELD, token=NOBODY, starts=1, lease_until_ms=NOW, expires_at_ms=N
     ],
 )
 def test_unclaim(record: Record | None, token: str, lease_ms: int, after: Record | None) -> None:
-    assert transitions.unclaim(record, token=token, lease_ms=lease_ms, now_ms=NOW) == after
+    answer = transitions.unclaim(
+        record, token=token, lease_ms=lease_ms, keep_ms=KEEP_STARTS_MS, now_ms=NOW
+    )
+    assert answer == after
 
 
 REMEMBERS = [
@@ -159,7 +156,7 @@ def test_renew(record: Record | None, token: str, answer: bool) -> None:
     if answer:
         assert record is not None
         until = NOW + 700
-        assert after == replace(record, lease_until_ms=until, expires_at_ms=until + KEEP_LAPSED_MS)
+        assert after == replace(record, lease_until_ms=until, expires_at_ms=until + KEEP_STARTS_MS)
 
 
 def test_a_settled_failure_starts_the_count_anew() -> None:
@@ -216,7 +213,7 @@ def test_without_the_token_nothing_can_be_settled(record: Record | None, command
         "remember": {"fingerprint": "f", "ttl_ms": 9},
         "release": {},
         "renew": {"lease_ms": 9},
-        "unclaim": {"lease_ms": 0},
+        "unclaim": {"lease_ms": 0, "keep_ms": 9},
     }[command]
     result = getattr(transitions, command)(record, token="late", now_ms=NOW, **arguments)
     after = result if command in ("release", "unclaim") else result[0]

@@ -21,7 +21,7 @@ from eventbus.errors import IdempotencyStoreUnavailable
 from eventbus.message import Message
 from eventbus.topology import Topology
 from eventbus.workers import worker as worker_module
-from eventbus.workers.idempotency.port import Claim, Key
+from eventbus.workers.idempotency.port import KEEP_STARTS_MS, Claim, Key
 from eventbus.workers.options import WorkerOptions
 from eventbus.workers.worker import Worker
 from tests.integration.idempotency.stores import Model
@@ -190,9 +190,11 @@ class FakeStore:
         self._ask()
         self.model.store.release(keys, token)
 
-    def unclaim(self, keys: Sequence[Key], token: str, lease_ms: int = 0) -> None:
+    def unclaim(
+        self, keys: Sequence[Key], token: str, lease_ms: int = 0, keep_ms: int = KEEP_STARTS_MS
+    ) -> None:
         self._ask()
-        self.model.store.unclaim(keys, token, lease_ms)
+        self.model.store.unclaim(keys, token, lease_ms, keep_ms)
 
     def renew(self, keys: Sequence[Key], token: str, lease_ms: int) -> list[bool]:
         self._ask()
