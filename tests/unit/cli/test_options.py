@@ -16,6 +16,7 @@ from eventbus.cli.options import (
     Number,
     Pool,
     Rate,
+    Size,
     split_list,
     worker_options,
 )
@@ -33,8 +34,15 @@ from eventbus.cli.root import root
         (["worker", "--prefetch", "x"], "from 1 to 10000"),
         (["worker", "--prefetch", "0"], "from 1 to 10000"),
         (["worker", "--prefetch", "10001"], "from 1 to 10000"),
-        (["worker", "-P", "gevent"], "use one of threads, solo"),
-        (["worker", "-P", "prefork"], "'prefork' is not there yet; use threads or solo"),
+        (["worker", "-P", "nosuch"], "'nosuch' is no pool; use one of prefork, threads, solo"),
+        (["worker", "--coroutines", "0"], "from 1 to 100000"),
+        (["worker", "--time-limit", "0"], "from 1ms to 30d"),
+        (["worker", "--soft-time-limit", "soon"], "from 1ms to 30d"),
+        (["worker", "--max-tasks-per-child", "0"], "from 1 to 1000000000"),
+        (["worker", "--max-memory-per-child", "5"], "from 10MB to 1000GB"),
+        (["worker", "--max-memory-per-child", "5MB"], "from 10MB to 1000GB"),
+        (["worker", "--max-memory-per-child", "-1GB"], "from 10MB to 1000GB"),
+        (["worker", "--start-method", "clone"], "forkserver"),
         (["worker", "--shutdown-timeout", "-1"], "from 100ms to 1h"),
         (["worker", "--shutdown-timeout", "soon"], "from 100ms to 1h"),
         (["worker", "--shutdown-timeout", "9" * 400], "from 100ms to 1h"),
@@ -74,6 +82,14 @@ def test_a_duration_takes_units_and_plain_seconds() -> None:
     assert kind.convert("10m", None, None) == timedelta(minutes=10)
 
 
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("200MB", 200_000_000), ("1.5 GiB", 3 * 2**29), ("10mb", 10**7), ("1000GB", 10**12)],
+)
+def test_a_size_has_a_unit(text: str, size: int) -> None:
+    assert Size("10MB", "1000GB").convert(text, None, None) == size
+
+
 def test_pools_and_names_that_are_there() -> None:
     assert Pool().convert("SOLO", None, None) == "solo"
     assert Name().convert("shop.worker-1", None, None) == "shop.worker-1"
@@ -89,10 +105,10 @@ def fake_worker(ctx: click.Context, **options: object) -> None:
 @pytest.mark.parametrize(
     ("arguments", "environment", "shown"),
     [
-        ([], {}, "([], 8)"),
-        (["-Q", "a,b", "-Q", "c"], {}, "(['a', 'b', 'c'], 8)"),
-        (["-Q", "a,a"], {}, "(['a'], 8)"),
-        ([], {"EVENTBUS_WORKER_QUEUES": "a,b"}, "(['a', 'b'], 8)"),
+        ([], {}, "([], None)"),
+        (["-Q", "a,b", "-Q", "c"], {}, "(['a', 'b', 'c'], None)"),
+        (["-Q", "a,a"], {}, "(['a'], None)"),
+        ([], {"EVENTBUS_WORKER_QUEUES": "a,b"}, "(['a', 'b'], None)"),
         ([], {"EVENTBUS_WORKER_CONCURRENCY": "3"}, "([], 3)"),
         (["-c", "4"], {"EVENTBUS_WORKER_CONCURRENCY": "3"}, "([], 4)"),
     ],
