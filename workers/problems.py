@@ -122,7 +122,7 @@ def _outbox(snapshot: Snapshot, limits: Thresholds) -> Iterator[Problem]:
             "outbox-failed",
             "outbox",
             f"{_events(depth.failed)} could not be published",
-            "'eventbus outbox list --state failed', then 'eventbus outbox retry'",
+            "'eventbus outbox list --state failed' tells why",
         )
     if depth.unrouted:
         yield Problem(
