@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +31,7 @@ from eventbus.retry import first_line
 from eventbus.subscription import Handler
 
 from .idempotency.port import Key
+from .tracebacks import formatted
 
 #: A header must fit into one frame together with all others, or the broker closes the connection.
 REASON_MAX_LENGTH = 1_000
@@ -189,12 +189,11 @@ def _failure(message: Message, job: Job) -> dict[str, Any]:
         return {}
     name, line = cut(type(error).__name__, ERROR_NAME_MAX_LENGTH), cut(first_line(error), 300)
     now_ms = time.time_ns() // 1_000_000
-    lines = traceback.format_exception(type(error), error, error.__traceback__, limit=-8)
     headers = {
         ERROR_HEADER: name,
         ERROR_MESSAGE_HEADER: line,
         ERROR_AT_HEADER: now_ms,
-        TRACEBACK_HEADER: cut("".join(lines), TRACEBACK_MAX_LENGTH, end=True),
+        TRACEBACK_HEADER: cut(formatted(error), TRACEBACK_MAX_LENGTH, end=True),
     }
     if FIRST_ERROR_HEADER not in message.headers:
         headers |= {

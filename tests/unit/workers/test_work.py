@@ -141,9 +141,9 @@ def _again(work: Work, attempt: int, error: BaseException | None, outcome: Outco
 def test_a_copy_tells_of_the_first_error_and_of_the_last() -> None:
     retry = RetryAfter(timedelta(seconds=1))
     work = _work(retry, error=ValueError("first\nsecond line"))
-    first = settlement_of(work).forwards[0].message.headers
-    assert first[FIRST_ERROR_HEADER] == first[ERROR_HEADER] == "ValueError"
     work = _again(work, 2, KeyError("last"), DeadLetter("failed 2 of 2"))
+    first = work.delivery.message.headers
+    assert first[FIRST_ERROR_HEADER] == first[ERROR_HEADER] == "ValueError"
     headers = settlement_of(work).forwards[0].message.headers
     assert (headers[FIRST_ERROR_HEADER], headers[FIRST_ERROR_MESSAGE_HEADER]) == (
         "ValueError",
@@ -158,9 +158,9 @@ def test_a_copy_tells_of_the_first_error_and_of_the_last() -> None:
 
 def test_a_delay_that_is_no_failure_leaves_the_errors_as_they_were() -> None:
     work = _work(RetryAfter(timedelta(seconds=1)), error=ValueError("no"))
-    before = settlement_of(work).forwards[0].message.headers
     later = RetryLater(timedelta(hours=1), "closed", counted=False)
     work = _again(work, 2, later, RetryAfter(later.delay, counted=False))
+    before = work.delivery.message.headers
     headers = settlement_of(work).forwards[0].message.headers
     assert headers[ERROR_HEADER] == "ValueError"
     assert headers[ERROR_AT_HEADER] == before[ERROR_AT_HEADER]
