@@ -33,7 +33,7 @@ FAILED = "failed"
 
 #: A row that says it is running but was not written for so long belongs to a process that was
 #: killed. A running operation writes at least once a second.
-LOST_AFTER_MS = 15_000
+LOST_AFTER_MS = 10_000
 
 _WHO_MAX_LENGTH = 255
 
