@@ -1,7 +1,7 @@
 """Tracebacks as text, quickly: a storm of failures formats thousands a second.
 
-`traceback.format_exception` asks the file system for each frame whether the source has changed, which
-costs more than all the rest of a failed run.
+`traceback.format_exception` asks the file system for each frame whether its source has changed,
+which costs more than all the rest of a failed run.
 """
 
 from __future__ import annotations
