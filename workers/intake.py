@@ -114,7 +114,9 @@ class Intake:
             self._scheduler.closed.discard(queue)
         else:
             self._scheduler.closed.add(queue)
-        consuming = valve.wants_messages(self._scheduler.holds(queue))
+        consuming = valve.wants_messages(
+            holding=self._scheduler.holds(queue), has_room=self._scheduler.has_room(queue)
+        )
         if consuming != valve.consuming:
             valve.consuming = consuming
             (self._consumer.resume if consuming else self._consumer.pause)(queue)

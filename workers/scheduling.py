@@ -231,6 +231,10 @@ class Scheduler:
             or any(job.queue == queue for _, job in self._suspects)
         )
 
+    def has_room(self, queue: str) -> bool:
+        """Whether the pools have room for a handler of `queue`."""
+        return any(room.free > 0 for room in self._rooms[queue])
+
     def _gates_of(self, queue: str) -> list[Gate]:
         return [gate for gate in self._gates.values() if gate.queue == queue]
 
@@ -250,11 +254,7 @@ class Scheduler:
         return taken
 
     def _has_next(self, queue: str) -> bool:
-        return (
-            self._backlogs[queue].size > 0
-            and queue not in self.closed
-            and any(room.free > 0 for room in self._rooms[queue])
-        )
+        return self._backlogs[queue].size > 0 and queue not in self.closed and self.has_room(queue)
 
     def admit(self, jobs: Iterable[Job], now: float) -> list[Job]:
         """Of jobs that have just been made, those to claim now.

@@ -54,10 +54,17 @@ class Valve:
         """Whether an event is to be tried now, and none is."""
         return self.state is HALF_OPEN and not self.paused and not self._probes
 
-    def wants_messages(self, holding: bool) -> bool:
-        """Whether the consumer is to deliver; `holding` says that something still waits here."""
-        if self.saturated and not holding:
-            self.saturated = False
+    def wants_messages(self, *, holding: bool, has_room: bool) -> bool:
+        """Whether the consumer is to deliver.
+
+        Parameters
+        ----------
+        holding:
+            Something of the queue waits here.
+        has_room:
+            A handler of the queue could begin.
+        """
+        self.saturated = self.saturated and (holding or not has_room)
         if self.paused or self.saturated or self.state is OPEN:
             return False
         # Half-open: what is held is tried first.
