@@ -18,12 +18,19 @@ LONGEST_SECONDS = 300.0
 STOP_SECONDS = 30.0
 
 
-def compete(module: str, **given: Any) -> dict[str, Any]:
+def compete(
+    module: str, environment: Mapping[str, str] | None = None, **given: Any
+) -> dict[str, Any]:
     """Run ``benchmarks.contestants.<module>`` to its end and return what it found."""
     command = [sys.executable, "-m", f"benchmarks.contestants.{module}", json.dumps(given)]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False
+            command,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_SECONDS,
+            check=False,
+            env=environment,
         )
     except subprocess.TimeoutExpired as error:
         raise BenchmarkFailed(

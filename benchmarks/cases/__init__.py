@@ -1,5 +1,16 @@
 """The cases, in the order in which they run."""
 
-from . import latency, relay, size, storm, worker
+from . import dead_letters, latency, prefork, relay, size, storm, worker
 
-CASES = {case.name: case for case in (relay.CASE, worker.CASE, storm.CASE, latency.CASE, size.CASE)}
+CASES = {
+    case.name: case
+    for case in (
+        relay.CASE,
+        worker.CASE,
+        prefork.CASE,
+        storm.CASE,
+        dead_letters.CASE,
+        latency.CASE,
+        size.CASE,
+    )
+}

@@ -38,3 +38,12 @@ class Tally:
         expect("handler calls", self.calls, self._count)
         expect("different events", len(self._numbers), self._count)
         return (self._count - self._warm) / (self._ended - self._began)
+
+
+def rate_of(stamps: list[tuple[int, int]], count: int) -> float:
+    """The same from what the handlers of several processes wrote down, in order of time."""
+    expect("handler calls", len(stamps), count)
+    expect("different events", len({number for number, _at in stamps}), count)
+    times = sorted(at for _number, at in stamps)
+    warm = int(count * WARM_UP)
+    return (count - warm) / ((times[-1] - times[warm - 1]) / 1e9)
