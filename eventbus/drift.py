@@ -50,6 +50,9 @@ COMPARED_ARGUMENTS = frozenset(
 #: What a queue is on which the broker did not say it: as RabbitMQ shows it.
 _UNSAID = {"x-queue-type": "classic"}
 
+#: The share of its bound from which a queue may be full within the next moments.
+NEARLY_FULL = 0.9
+
 PRUNE, MIGRATE, BY_HAND = "--prune", "--migrate", "by hand"
 
 
@@ -222,11 +225,41 @@ def _queues(declared: Topology, found: Found) -> Iterator[Change]:
             yield Change(Kind.CREATE_QUEUE, queue.name, "creates the queue")
         elif differences:
             action = f"moves its messages to {aside}, declares it anew, moves them back"
-            yield _migration(queue, differences, action)
+            yield _migration(queue, differences, action, _overflowing(queue.name, found))
 
 
-def _migration(queue: Queue, differences: tuple[Difference, ...], action: str) -> Change:
-    return Change(Kind.MIGRATE_QUEUE, queue.name, action, differences=differences, needs=MIGRATE)
+def _migration(
+    queue: Queue,
+    differences: tuple[Difference, ...],
+    action: str,
+    held_up: str | None = None,
+) -> Change:
+    return Change(
+        Kind.MIGRATE_QUEUE,
+        queue.name,
+        action,
+        differences=differences,
+        needs=MIGRATE,
+        held_up=held_up,
+    )
+
+
+def _overflowing(name: str, found: Found) -> str | None:
+    """Why `name` must not be away even for a moment, else None.
+
+    What a full queue drops goes to its overflow queue at most once: to none, if that is not there.
+    """
+    for other in found.queues.values():
+        arguments = other.arguments or {}
+        bound = arguments.get("x-max-length")
+        if (
+            other.dead_letters_to == name
+            and arguments.get("x-overflow") != "reject-publish"
+            and isinstance(bound, int)
+            and other.messages >= bound * NEARLY_FULL
+        ):
+            return f"{other.name} is nearly full, and what it drops would be lost meanwhile"
+    return None
 
 
 def differences_of(declared: Queue, found: FoundQueue) -> tuple[Difference, ...]:

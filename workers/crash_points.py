@@ -24,7 +24,7 @@ POINTS = frozenset(
         "worker.settled",
         # A queue gets other arguments; in this order.
         "topology.set_aside",  # the queue beside is there
-        "topology.moving",  # a message has been moved, back or forth, and is acknowledged
+        "topology.moving",  # a batch has arrived, aside or back, and is not acknowledged
         "topology.moved",  # most are beside
         "topology.bound_aside",  # events go to both
         "topology.unbound_queue",  # events go beside alone

@@ -12,10 +12,11 @@ import pytest
 from eventbus.brokers.port import Broker, Confirmation
 from eventbus.brokers.rabbitmq import RabbitMQBroker
 from eventbus.drift import migration_queue_name, plan
-from eventbus.errors import QueueInUse
+from eventbus.errors import BrokerUnavailable, QueueInUse
 from eventbus.message import Message
 from eventbus.topology import Topology, retry_queue_name, subscription_topology
 from tests.acceptance.cli.conftest import Shop
+from tests.services import RabbitMQ
 from tests.waiting import wait_until
 
 QUEUE = "shop.billing"
@@ -33,16 +34,16 @@ def charge(event):
         file.write("charged\\n")
 """
 
-#: In their order. Of `moving`, which comes with each message, the number says which one.
+#: In their order. At `moving` a batch is in both queues.
 POINTS = (
     "set_aside",
-    "moving:3",
+    "moving:2",
     "moved",
     "bound_aside",
     "unbound_queue",
     "deleted",
     "declared",
-    "moving:5",
+    "moving:2",
     "returned",
     "bound_queue",
     "unbound_aside",
@@ -136,7 +137,7 @@ class _Steps:
             self._action()
 
     def moved(self, count: int) -> None:
-        pass
+        self.step("moving")
 
 
 def topology(max_length: int) -> Topology:
@@ -170,6 +171,21 @@ def test_two_migrations_of_a_queue_do_not_run_at_once(declared: Broker) -> None:
     assert plan(wanted, second.inspect(wanted, "shop."), "shop") == ()
     first.close()
     second.close()
+
+
+@pytest.mark.parametrize("step", ["moving", "bound_aside", "declared"])
+def test_a_migration_whose_connection_breaks_says_so_and_goes_on_when_it_is_run_again(
+    declared: Broker, rabbitmq: RabbitMQ, step: str
+) -> None:
+    publish(declared, 600)
+    wanted = topology(200_000)
+    admin = declared.admin()
+    with pytest.raises(BrokerUnavailable):
+        admin.replace(wanted.queues[0], wanted.bindings, _Steps(step, rabbitmq.close_connections))
+    admin.replace(wanted.queues[0], wanted.bindings, _Steps())
+    assert ids_in(declared, QUEUE) == Counter(one.message_id for one in messages(600))
+    assert plan(wanted, admin.inspect(wanted, "shop."), "shop") == ()
+    admin.close()
 
 
 def test_nothing_is_lost_while_events_and_retries_come_in_during_a_migration(

@@ -257,6 +257,16 @@ def test_a_queue_goes_only_where_nothing_would_be_lost(
     assert hindrance("shop.gone", found, going=going) == expected
 
 
+@pytest.mark.parametrize(("messages", "held_up"), [(899_999, False), (900_000, True)])
+def test_the_queue_for_the_excess_of_a_full_queue_must_not_be_away(
+    messages: int, held_up: bool
+) -> None:
+    found = changed(as_declared(), "shop.billing.overflow", delivery_limit=5)
+    full = replace(found.queues["shop.billing"], messages=messages)
+    (change,) = plan(DECLARED, with_queue(found, full), "shop")
+    assert (change.held_up is not None) is held_up
+
+
 def test_a_queue_is_removed_after_those_that_point_to_it() -> None:
     names = ["a.dlq", "a.retry.30000", "a", "b", "a.overflow", "a.retry.5000", "b.retry.1000"]
     assert sorted(names, key=removal_order) == [

@@ -13,19 +13,20 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from eventbus.brokers.rabbitmq.forwarding import copy_of
+from eventbus.brokers.rabbitmq.moving import Target
 from eventbus.brokers.rabbitmq.raw_message import RawMessage
-from eventbus.errors import BrokerUnavailable, EventBusError, QueueInUse
+from eventbus.errors import EventBusError, QueueInUse
 from eventbus.message import Message
 
-#: Copies that are on their way to the target at a time.
+#: Messages that are with us at a time, and those that are sent on together.
 WINDOW = 500
+BATCH = 250
+#: Seconds without a message after which those that are here are sent on.
+PAUSE_SECONDS = 0.1
 #: Seconds without a message after which a queue counts as empty, and after its deletion as gone.
 QUIET_SECONDS = 0.3
 #: Seconds after which the broker is asked whether a queue that is never quiet is at least empty.
 LOOK_SECONDS = 1.0
-#: Seconds that the broker may take for one answer.
-ANSWER_SECONDS = 30.0
 
 
 class Evacuation:
@@ -39,7 +40,8 @@ class Evacuation:
         Tells of a message whether an earlier run, which was killed, has moved it; asked once for
         each message.
     moved:
-        Called with a number of messages each time so many have arrived.
+        Called with a number of messages each time so many have arrived, before they are
+        acknowledged: what it raises, or a kill, leaves them in both queues.
     """
 
     def __init__(
@@ -52,16 +54,11 @@ class Evacuation:
         moved: Callable[[int], None],
     ) -> None:
         self._channel = channel
-        self._publishing = publishing
         self._source = source
-        self._target = target
+        self._target = Target(publishing, target)
         self._already_there = already_there
         self._moved = moved
         self._arrived: deque[RawMessage] = deque()
-        #: Publish tag to the delivery tag of the original.
-        self._unconfirmed: dict[int, int] = {}
-        self._published = 0
-        self._failure: EventBusError | None = None
         #: Whether the source sends no more.
         self._ended = False
         #: Whether it is there no more, to take acknowledgements.
@@ -83,14 +80,23 @@ class Evacuation:
             The target takes no message, or somebody else consumes the source. What was not moved
             is in the source still.
         """
-        self._begin()
+        self._channel.basic_qos(0, WINDOW, False)
+        tag = self._channel.basic_consume(
+            self._source,
+            callback=self._arrived.append,
+            # The deletion ends the consumer, and the broker says so.
+            on_cancel=lambda _tag: None,
+        )
         self._move_until_quiet()
-        if not delete:
-            self._channel.basic_cancel(self._tag)
-            # What is under way would else go back, and be there twice.
-            self._ended = True
-            self._move_until_quiet()
+        if delete:
+            self._delete(then)
             return
+        self._channel.basic_cancel(tag)
+        # What is with us would else go back, and into the queue's middle.
+        self._ended = True
+        self._move_until_quiet()
+
+    def _delete(self, then: Callable[[], None]) -> None:
         _, _, consumers = self._channel.queue_declare(self._source, passive=True)
         if consumers > 1:
             raise in_use(self._source, 0, consumers - 1)
@@ -106,35 +112,16 @@ class Evacuation:
                 f"were deleted with it; 'eventbus replay' sends them again from the event log"
             )
 
-    def _begin(self) -> None:
-        self._publishing.confirm_select()
-        self._publishing.events["basic_ack"].add(self._on_ack)
-        self._publishing.events["basic_nack"].add(self._on_nack)
-        self._publishing.events["basic_return"].add(self._on_return)
-        self._channel.basic_qos(0, WINDOW, False)
-        self._tag = self._channel.basic_consume(
-            self._source,
-            callback=self._arrived.append,
-            # The deletion ends the consumer, and the broker says so.
-            on_cancel=lambda _tag: None,
-        )
-
     def _move_until_quiet(self) -> None:
-        started = active_at = time.monotonic()
+        looked_at = active_at = time.monotonic()
         while True:
-            moved = self._step()
-            now = time.monotonic()
-            if moved:
-                active_at = now
-            elif self._unconfirmed and now - active_at > ANSWER_SECONDS:
-                raise BrokerUnavailable(
-                    f"queue {self._target!r} confirms nothing within {ANSWER_SECONDS:g} s; what "
-                    f"was not moved is in {self._source!r} still"
-                )
-            elif not self._unconfirmed and now - active_at > QUIET_SECONDS:
+            if self._wait():
+                self._send()
+                active_at = time.monotonic()
+            elif time.monotonic() - active_at > QUIET_SECONDS:
                 return
-            if now - started > LOOK_SECONDS and not self._ended:
-                started = now
+            if not self._ended and time.monotonic() - looked_at > LOOK_SECONDS:
+                looked_at = time.monotonic()
                 if self._is_caught_up():
                     return
 
@@ -142,57 +129,38 @@ class Evacuation:
         """Whether all that is in the source has been handed to us: others send all the time."""
         return bool(self._channel.queue_declare(self._source, passive=True).message_count == 0)
 
-    def _step(self) -> bool:
-        """Move what has arrived, and wait a moment for more; whether anything happened."""
-        before = self._published, len(self._unconfirmed)
-        while self._arrived and len(self._unconfirmed) < WINDOW:
-            self._move(self._arrived.popleft())
+    def _wait(self) -> bool:
+        """Wait for a batch, or for as much of it as comes; whether there is any."""
         with contextlib.suppress(TimeoutError):
-            self._channel.connection.drain_events(timeout=QUIET_SECONDS / 3)
-        if self._failure is not None:
-            raise self._failure
-        return bool(self._arrived) or (self._published, len(self._unconfirmed)) != before
+            while len(self._arrived) < BATCH:
+                self._channel.connection.drain_events(timeout=PAUSE_SECONDS)
+        return bool(self._arrived)
 
-    def _move(self, raw: RawMessage) -> None:
+    def _send(self) -> None:
+        """Send on what has arrived, and acknowledge what the target has of it."""
+        batch = [self._arrived.popleft() for _ in range(min(len(self._arrived), BATCH))]
+        wanted = [(raw, message) for raw in batch if (message := self._chosen(raw)) is not None]
+        there = self._target.send([message for _, message in wanted])
+        missing = {raw.delivery_tag for (raw, _), has in zip(wanted, there, strict=True) if not has}
+        self._moved(len(wanted) - len(missing))
+        if not self._gone:
+            self._acknowledge([raw.delivery_tag for raw in batch], missing)
+        self._target.check()
+
+    def _chosen(self, raw: RawMessage) -> Message | None:
         message = raw.decoded()
         if raw.exchange:
             # It goes on through the default exchange, where a worker believes these headers.
             message = message.without_worker_headers()
-        if self._already_there(message):
-            self._acknowledge(raw.delivery_tag)
+        return None if self._already_there(message) else message
+
+    def _acknowledge(self, tags: list[int], missing: set[int]) -> None:
+        if not missing:
+            self._channel.basic_ack(tags[-1], multiple=True)
             return
-        self._published += 1
-        self._unconfirmed[self._published] = raw.delivery_tag
-        self._publishing.basic_publish(
-            RawMessage.outgoing(copy_of(message)),
-            exchange="",
-            routing_key=self._target,
-            mandatory=True,
-        )
-
-    def _on_ack(self, tag: int, multiple: bool) -> None:
-        if self._failure is not None:
-            # Perhaps the answer to what came back. The original stays: better twice than never.
-            return
-        tags = [one for one in self._unconfirmed if one <= tag] if multiple else [tag]
-        for one in tags:
-            self._acknowledge(self._unconfirmed.pop(one))
-        self._moved(len(tags))
-
-    def _acknowledge(self, delivery_tag: int) -> None:
-        if not self._gone:
-            self._channel.basic_ack(delivery_tag)
-
-    def _on_nack(self, _tag: int, _multiple: bool) -> None:
-        self._failure = EventBusError(
-            f"queue {self._target!r} refuses messages (is it full?); what was not moved is in "
-            f"{self._source!r} still"
-        )
-
-    def _on_return(self, *_arguments: Any) -> None:
-        self._failure = EventBusError(
-            f"queue {self._target!r} has vanished; what was not moved is in {self._source!r} still"
-        )
+        for tag in tags:
+            if tag not in missing:
+                self._channel.basic_ack(tag)
 
 
 def delete_unused(channel: Any, queue: str, is_quorum: bool) -> list[RawMessage]:
