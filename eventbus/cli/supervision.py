@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -115,7 +115,7 @@ def supervision_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return supervised
 
 
-def _options() -> Iterable[Callable[..., Any]]:
+def _options() -> Sequence[Callable[..., Any]]:
     return (
         click.option(
             "--health-port",

@@ -342,6 +342,23 @@ def test_a_process_that_drains_is_live_and_not_ready(shop: Shop, port: Port) -> 
         assert process.popen.wait(30) == 0
 
 
+def test_a_paused_queue_leaves_it_ready(shop: Shop, port: Port) -> None:
+    with shop.process("run", "--health-port", str(port)) as process:
+        wait_for_status(process, port, "/readyz", 200)
+        assert shop.run("queue", "pause", "billing").returncode == 0
+
+        def billing() -> Any:
+            return answer(port, "/readyz")[1]["services"]["worker"]["queues"]["shop.billing"]
+
+        wait_until(lambda: billing()["paused"] and not billing()["consuming"], 30)
+        assert answer(port, "/readyz")[0] == 200
+        assert (
+            'eventbus_queue_paused{name="shop.worker",queue="shop.billing"} 1.0'
+            in (answer(port, "/metrics")[1])
+        )
+        assert process.end() == 0
+
+
 def test_a_port_in_use_ends_the_start_with_1(shop: Shop, port: Port) -> None:
     with closing(socket.socket()) as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -6,11 +6,13 @@ import errno
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prometheus_client import Counter
@@ -26,6 +28,7 @@ from eventbus.workers.outbox_sample import OutboxSample
 from eventbus.workers.report import DISPATCHER, WORKER, HandlerCounts, QueueReport, Report
 from tests.waiting import wait_until
 
+DOCUMENTATION = Path(__file__).parents[3] / "docs" / "deployment.md"
 EVIL = 'shop.b"\\\n'
 
 
@@ -287,6 +290,18 @@ def test_a_pool_tells_of_its_processes(server: HealthServer, worker: Service) ->
     assert found[key("eventbus_handlers_running", name="shop.worker")] == 2
     assert found[key("eventbus_pool_deaths_total", name="shop.worker")] == 3
     assert found[key("eventbus_pool_processes", name="shop.worker")] == 2
+
+
+def test_every_metric_is_in_the_documentation(server: HealthServer, worker: Service) -> None:
+    worker.current.pool = "prefork"
+    _, content = request(server, "/metrics")
+    served = {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in text_string_to_metric_families(content.decode())
+        if family.name.startswith("eventbus_")
+    }
+    documented = re.findall(r"^\| `(eventbus_\w+)`", DOCUMENTATION.read_text(), re.MULTILINE)
+    assert sorted(served) == sorted(documented)
 
 
 def test_the_applications_own_metrics_are_served_too(server: HealthServer) -> None:
