@@ -177,7 +177,7 @@ event_log = Table(
 #: The partition for what has no other: without it, an event could not be moved to the log. Not in
 #: `metadata`, as it is there on PostgreSQL only.
 event_log_default = event_log.to_metadata(MetaData(), name="eventbus_event_log_default")
-_default_partition = DDL(
+_default_partition = DDL(  # type: ignore[no-untyped-call]
     "CREATE TABLE IF NOT EXISTS eventbus_event_log_default PARTITION OF eventbus_event_log DEFAULT"
 )
 listen(event_log, "after_create", _default_partition.execute_if(dialect="postgresql"))

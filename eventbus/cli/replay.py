@@ -59,9 +59,7 @@ _NAMES_SHOWN = 8
 @click.option("--resume", metavar="ID", help="Go on with a replay that was interrupted.")
 @yes_option
 @json_option
-@click.pass_context
 def command(
-    ctx: click.Context,
     dry_run: bool,
     resume: str | None,
     yes: bool,
@@ -88,7 +86,7 @@ def command(
     bus = bus_or_settings(DATABASE, BROKER)
     record = None
     if resume is not None:
-        _refuse_beside_resume(ctx)
+        _refuse_beside_resume(click.get_current_context())
         record = _resumed(OperationLog(bus.engine), resume)
         options, rate = dict(record.parameters["options"]), record.parameters["rate"]
     if not options["queue"]:
