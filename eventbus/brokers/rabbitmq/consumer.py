@@ -175,6 +175,7 @@ class RabbitMQConsumer:
         self._cancelled = False
         if self._link is None:
             self._link = Link(self._addresses, self._name, self._on_up, self._on_down)
+            self._link.start()
         # Also for a new link: it may have been up before it could be seen here.
         self._link.call(self._consume_all)
 

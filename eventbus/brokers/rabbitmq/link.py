@@ -67,6 +67,9 @@ class Link:
         self._up = False
         self._loop = IOLoop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Connect, on a thread of its own; the owner has this link by then."""
         self._thread.start()
 
     @property

@@ -343,6 +343,7 @@ class ConfirmingLink:
         self._channel_trouble: str | None = None
         self._ready = threading.Event()
         self.link = Link(addresses, name, self._on_up, self._on_down)
+        self.link.start()
 
     def send(self, outgoing: Sequence[Outgoing]) -> Future[list[Confirmation]]:
         """Publish each message to its exchange and routing key; see `Publisher.publish`."""
