@@ -30,7 +30,7 @@ log = logging.getLogger("eventbus.worker")
 WINDOW = 500
 
 #: How often the depth is looked at while there is no room, in seconds: first, and at the longest.
-FIRST_LOOK_SECONDS = 0.2
+FIRST_LOOK_SECONDS = 0.05
 LONGEST_LOOK_SECONDS = 2.0
 
 #: How long a depth is believed.

@@ -11,7 +11,7 @@ from eventbus.cli.application import DATABASE, application_option, bus_or_settin
 from eventbus.cli.options import Number, json_option
 
 #: States of a row in the outbox, then the two kinds of rows in the event log.
-STATES = ("pending", "delayed", "failed", "logged", "unrouted")
+STATES = ("pending", "held", "delayed", "failed", "logged", "unrouted")
 
 
 @click.group("outbox")
@@ -43,7 +43,7 @@ def stats(as_json: bool) -> None:
     print_pairs(
         [
             ("pending", f"{found.pending}  wait to be published{oldest}"),
-            ("held", f"{found.held}  of them refused by the broker, tried again later"),
+            ("held", f"{found.held}  of them held back: a queue is full, or they could not be sent"),
             ("delayed", f"{found.delayed}  until their time has come"),
             ("failed", f"{found.failed}  given up; see 'eventbus outbox list --state failed'"),
             ("logged", f"{found.logged}  published, kept in the event log"),
@@ -111,7 +111,7 @@ def list_rows(state: str | None, limit: int, as_json: bool) -> None:
 
 def _error_text(row: Mapping[str, Any]) -> str | None:
     attempts = row["attempts"]
-    if not attempts:
+    if not attempts or row["state"] == "held":
         return row["error"] and str(row["error"])
     return f"{attempts} {'attempt' if attempts == 1 else 'attempts'}: {row['error']}"
 

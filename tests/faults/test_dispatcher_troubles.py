@@ -1,4 +1,4 @@
-"""Guarantees 1, 3, 4 and 6 on a RabbitMQ that refuses, blocks, forgets or cuts off."""
+"""Guarantees 1, 3, 4 and 6 on a RabbitMQ that blocks, forgets or cuts off."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from datetime import timedelta
 
 import kombu
 import pytest
-import sqlalchemy as sa
 
-from eventbus import Event, EventBus, tables
-from eventbus.outbox import transitions
+from eventbus import Event, EventBus
 from eventbus.outbox.store import OutboxStore
 from eventbus.topology import Binding, Exchange, Queue, Topology
 from eventbus.workers.dispatcher import Dispatcher
@@ -27,12 +25,6 @@ class Counted(Event, name="trouble.counted"):
 
     number: int
     text: str = ""
-
-
-class Other(Event, name="trouble.other"):
-    """Goes to another queue."""
-
-    number: int
 
 
 @pytest.fixture
@@ -72,47 +64,8 @@ def _firsts(numbers: list[int]) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-def _let_holds_pass(bus: EventBus) -> None:
-    with bus.engine.begin() as connection:
-        connection.execute(sa.update(tables.outbox).values(available_at_ms=0))
-
-
 def _rows(bus: EventBus, state: str) -> list[dict[str, object]]:
     return OutboxStore(bus.engine).rows(state=state)
-
-
-def _refused(bus: EventBus, event: Event) -> bool:
-    publish(bus, event)
-    Dispatcher(bus).run_once()
-    return stats(bus).held > 0
-
-
-def test_a_full_queue_that_refuses_holds_back_its_keys_and_nothing_else(
-    bus: EventBus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _declare(
-        bus, "t.full", "trouble.counted", **{"x-max-length": 1, "x-overflow": "reject-publish"}
-    )
-    # A quorum queue that is full refuses a little late.
-    wait_until(lambda: _refused(bus, Counted(number=-1)), 20, "a refusal")
-    with bus.engine.begin() as connection:
-        connection.execute(sa.delete(tables.outbox))
-    publish(bus, Counted(number=1), Other(number=2), key="a")
-    publish(bus, Other(number=3), Other(number=4), key="b")
-    Dispatcher(bus).run_once()
-    assert [row["attempts"] for row in _rows(bus, "pending")] == [1, 0]
-    assert "basic.nack" in str(_rows(bus, "pending")[0]["last_error"])
-    assert {3, 4} <= set(_numbers(bus, "t.all"))
-    assert 2 not in _numbers(bus, "t.all"), "it overtook the refused event of its key"
-
-    monkeypatch.setattr(transitions, "MAX_ATTEMPTS", 3)
-    for _ in range(2):
-        _let_holds_pass(bus)
-        Dispatcher(bus).run_once()
-    (failed,) = _rows(bus, "failed")
-    assert failed["attempts"] == 3
-    assert _rows(bus, "pending") == []
-    assert 2 in _numbers(bus, "t.all"), "the key did not flow on"
 
 
 def test_with_unroutable_fail_what_no_queue_wants_stays_as_failed(
