@@ -430,7 +430,7 @@ def overriding_policies(declared: Topology, found: Found) -> Iterator[str]:
 
 def mismatch(differences: Iterable[Difference]) -> TopologyMismatch:
     """The error that shows `differences` as a table, and says what to do."""
-    rows = [("QUEUE", "ARGUMENT", "DECLARED", "ON THE BROKER")]
+    rows = [("NAME", "ARGUMENT", "DECLARED", "ON THE BROKER")]
     rows += [
         (one.queue, one.argument, shown(one.declared), shown(one.found)) for one in differences
     ]
@@ -443,10 +443,10 @@ def mismatch(differences: Iterable[Difference]) -> TopologyMismatch:
     return TopologyMismatch(
         "\n".join(
             (
-                "the broker has queues with other arguments than declared:",
+                "the broker holds something else than declared:",
                 *lines,
-                "an existing queue's arguments cannot be changed in place; run 'eventbus topology "
-                "plan' to see what can be done, or keep the old value in the declaration",
+                "what exists cannot be changed in place; run 'eventbus topology plan' to see what "
+                "can be done, or keep the old value in the declaration",
             )
         )
     )

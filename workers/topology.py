@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -118,7 +118,12 @@ class Apply:
         planned = drift.plan(self.declared, found, self._bus.service)
         differing = {change.name for change in _of(planned, Kind.MIGRATE_QUEUE)}
         names = {queue.name for queue in self.declared.queues} - differing
-        self._admin.declare(drift.only(self.declared, names))
+        alone = drift.only(self.declared, names)
+        whole = {
+            name for name in found.queues if drift.migration_queue_name(name) not in found.queues
+        }
+        bound = drift.only(self.declared, names | whole).bindings
+        self._admin.declare(replace(alone, bindings=bound))
         for change in changes:
             if change.needs is None:
                 self._tell(f"{change.name}: {_done(change)}")
@@ -135,27 +140,31 @@ class Apply:
     @contextmanager
     def _nobody_consumes(self, queue: str) -> Iterator[None]:
         """Pause `queue` for all workers, where there are any, and wait until they let go of it."""
-        if not self._consumers(queue) and not self._workers_of(queue):
-            yield
-            return
-        engine = self._bus.engine
-        before = pauses.pause(engine, queue, by=who(), reason=PAUSE_REASON)
-        ours = before is None or before.reason == PAUSE_REASON
-        self._tell(f"{queue}: paused, waiting for workers to let go of it")
+        workers = self._workers_of(queue)
         try:
-            self._wait_let_go(queue)
+            if workers:
+                pauses.pause(self._bus.engine, queue, by=who(), reason=PAUSE_REASON)
+                self._tell(f"{queue}: paused, waiting for workers to let go of it")
+            self._wait_let_go(queue, LET_GO_SECONDS if workers else 0)
             yield
         finally:
-            if ours:
-                pauses.resume(engine, queue)
+            self._end_own_pause(queue)
 
-    def _wait_let_go(self, queue: str) -> None:
-        deadline = time.monotonic() + LET_GO_SECONDS
+    def _end_own_pause(self, queue: str) -> None:
+        """End the pause of this run, or of an earlier one that was killed; no operator's."""
+        with suppress(DatabaseNotMigrated):
+            with reading(self._bus.engine) as connection:
+                found = pauses.read_pauses(connection)
+            if any(one.queue == queue and one.reason == PAUSE_REASON for one in found):
+                pauses.resume(self._bus.engine, queue)
+
+    def _wait_let_go(self, queue: str, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
         while consumers := self._consumers(queue):
             if time.monotonic() > deadline:
                 raise QueueInUse(
-                    f"{queue} still has {consumers} consumers {LET_GO_SECONDS:g} s after it was "
-                    f"paused; stop the processes that consume it, and run this again"
+                    f"queue {queue!r} still has {consumers} consumers, which do not obey a pause; "
+                    f"stop the processes that consume it, and run this again"
                 )
             time.sleep(0.2)
         # A message that a handler still has is nowhere in the queue's count, and would go with it.
@@ -163,7 +172,7 @@ class Apply:
         while not self._is_settled(queue, not_before):
             if time.monotonic() > deadline:
                 raise QueueInUse(
-                    f"handlers still run on messages of {queue}, as far as can be seen; stop its "
+                    f"handlers still run on messages of {queue!r}, as far as can be seen; stop its "
                     f"workers, and run this again"
                 )
             time.sleep(0.5)

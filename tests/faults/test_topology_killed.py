@@ -11,10 +11,13 @@ import pytest
 
 from eventbus.brokers.port import Broker, Confirmation
 from eventbus.brokers.rabbitmq import RabbitMQBroker
+from eventbus.database import make_engine
 from eventbus.drift import migration_queue_name, plan
 from eventbus.errors import BrokerUnavailable, QueueInUse
 from eventbus.message import Message
 from eventbus.topology import Topology, retry_queue_name, subscription_topology
+from eventbus.workers import pauses
+from eventbus.workers.topology import PAUSE_REASON
 from tests.acceptance.cli.conftest import Shop
 from tests.services import RabbitMQ
 from tests.waiting import wait_until
@@ -121,8 +124,14 @@ def test_on_the_embedded_broker_a_killed_migration_has_not_begun(tmp_path: Path)
     killed = shop.run(*migration, env={"EVENTBUS_CRASH_AT": "topology.changed"})
     assert killed.returncode == -9
     assert shop.run("topology", "plan").returncode == 4
+    engine = make_engine(f"sqlite:///{tmp_path / 'eventbus.db'}")
+    pauses.pause(engine, QUEUE, by="a run that was killed", reason=PAUSE_REASON)
+    pauses.pause(engine, "shop.ledger", by="an operator", reason="mine")
     assert shop.run(*migration).returncode == 0
     assert shop.run("topology", "plan").returncode == 0
+    with engine.connect() as connection:
+        assert [one.queue for one in pauses.read_pauses(connection)] == ["shop.ledger"]
+    engine.dispose()
 
 
 class _Steps:

@@ -294,7 +294,7 @@ def test_the_error_at_a_start_shows_a_table_and_what_to_do() -> None:
     found = changed(as_declared(), "shop.billing", max_length=5, overflow=None)
     text = str(mismatch(plan(DECLARED, found, "shop")[0].differences))
     assert text.splitlines()[1:4] == [
-        "  QUEUE         ARGUMENT      DECLARED   ON THE BROKER",
+        "  NAME          ARGUMENT      DECLARED   ON THE BROKER",
         "  shop.billing  x-max-length  1000000    5",
         "  shop.billing  x-overflow    drop-head  not set",
     ]

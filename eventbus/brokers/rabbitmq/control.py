@@ -77,14 +77,15 @@ class RabbitMQAdmin:
 
         A user without the right to configure may use what an other has declared.
         """
-        unchecked = [one.name for one in topology.exchanges if not self._declare(one)]
+        unchecked: list[str] = []
         differences: list[Difference] = []
-        for queue in topology.queues:
+        declared: list[Exchange | Queue] = [*topology.exchanges, *topology.queues]
+        for one in declared:
             try:
-                if not self._declare(queue):
-                    unchecked.append(queue.name)
-            except TopologyMismatch:
-                differences += self._differences(queue)
+                if not self._declare(one):
+                    unchecked.append(one.name)
+            except TopologyMismatch as refused:
+                differences += self._differences(one, str(refused))
         if differences:
             raise mismatch(differences)
         for binding in topology.bindings:
@@ -122,10 +123,17 @@ class RabbitMQAdmin:
             return False
         return True
 
-    def _differences(self, queue: Queue) -> Sequence[Difference]:
-        found = self.find(queue)
-        differences = differences_of(queue, found) if found is not None else ()
-        return differences or (Difference(queue.name, "?", "as declared", "refused"),)
+    def _differences(self, one: Exchange | Queue, refused: str) -> Sequence[Difference]:
+        """What is different, which the text of the refusal tells in part."""
+        refusal = read_refusal(refused)
+        if isinstance(one, Exchange) and refusal is not None:
+            return [Difference(one.name, refusal.argument, one.kind, refusal.current)]
+        if isinstance(one, Queue):
+            found = self.find(one)
+            differences = differences_of(one, found) if found is not None else ()
+            if differences:
+                return differences
+        return [Difference(one.name, "-", "as declared", refused)]
 
     def find(self, queue: Queue) -> FoundQueue | None:
         """`queue` as it is on the broker; None if it is not there."""

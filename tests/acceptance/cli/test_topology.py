@@ -117,6 +117,7 @@ def test_apply_alone_creates_and_neither_changes_nor_removes(shop: Shop) -> None
     done = shop.run("topology", "apply")
     assert done.returncode == 4
     assert "shop.billing: bound to 'order.*'" in done.stdout
+    assert ("create binding", "shop.billing", None) not in kinds(shop, 4)
     assert ("migrate queue", "shop.billing", "--migrate") in kinds(shop, 4)
     assert operations(shop) == []
 

@@ -20,7 +20,7 @@ import pytest
 from eventbus.brokers.rabbitmq import RabbitMQBroker, management
 from eventbus.brokers.rabbitmq.control import RabbitMQAdmin, _Refusals
 from eventbus.brokers.rabbitmq.probing import probe
-from eventbus.drift import Found, FoundQueue, Kind, plan
+from eventbus.drift import BY_HAND, Found, FoundQueue, Kind, plan
 from eventbus.errors import EventBusError, QueueInUse, TopologyMismatch
 from eventbus.topology import Queue, Topology, subscription_topology
 from tests.integration.brokers.conftest import EXCHANGE, QUEUE, Bench, bodies, message
@@ -74,6 +74,16 @@ def test_a_start_with_other_arguments_shows_every_difference(admin: RabbitMQAdmi
         admin.declare(TOPOLOGY)
     for told in ("x-queue-type", "classic", "x-max-length", "x-overflow", "topology plan"):
         assert told in str(caught.value)
+
+
+def test_an_exchange_of_another_type_is_shown_with_it(admin: RabbitMQAdmin) -> None:
+    with admin.channel(EXCHANGE) as channel:
+        channel.exchange_declare(EXCHANGE, "direct", durable=True, auto_delete=False)
+    with pytest.raises(TopologyMismatch, match=r"events +type +topic +direct"):
+        admin.declare(TOPOLOGY)
+    (change,) = plan(Topology(TOPOLOGY.exchanges, (), ()), admin.inspect(TOPOLOGY, "shop."), "shop")
+    assert change.kind is Kind.CHANGE_EXCHANGE
+    assert change.needs == BY_HAND
 
 
 def test_a_very_long_name_leaves_no_room_for_values_and_still_differs(
