@@ -32,7 +32,7 @@ log = logging.getLogger("eventbus.supervisor")
 _JSON = "application/json"
 
 #: Connections at a time; each further one waits for its turn. Probes and scrapes are few.
-CONNECTIONS = 50
+CONNECTIONS = 200
 
 #: A client that neither sends nor reads loses its connection after this.
 IDLE_SECONDS = 10

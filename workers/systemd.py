@@ -25,6 +25,9 @@ log = logging.getLogger("eventbus.supervisor")
 #: How often the state is looked at.
 LOOK_SECONDS = 0.5
 
+#: What services get to say that they replace their processes, before that can be over.
+SETTLE_SECONDS = 1.0
+
 #: Pings in one ``WATCHDOG_USEC``; systemd advises half of it, a busy machine wants more.
 PINGS = 3
 
@@ -64,6 +67,7 @@ class Systemd:
         self._ping_seconds = None if watchdog_seconds is None else watchdog_seconds / PINGS
         self._ping_at = 0.0
         self._waits_for_ready = True
+        self._ready_from = 0.0
         self._ends = False
         self._status: str | None = None
         self._lock = threading.Lock()
@@ -94,6 +98,7 @@ class Systemd:
         """New code is being loaded; ``READY=1`` follows when the services are ready again."""
         with self._lock:
             self._waits_for_ready = True
+            self._ready_from = time.monotonic() + SETTLE_SECONDS
             self._socket.send(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
 
     def stopping(self) -> None:
@@ -120,7 +125,8 @@ class Systemd:
                 self._socket.send(WATCHDOG=1)
         if self._ends:
             return
-        if self._waits_for_ready and _is_settled(conditions):
+        late_enough = time.monotonic() >= self._ready_from
+        if self._waits_for_ready and late_enough and _is_settled(conditions):
             self._waits_for_ready = False
             self._socket.send(READY=1)
         status = status_text(conditions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -150,7 +151,8 @@ def note_signals() -> None:
     """Let no HUP and no USR1 end the process while the application is imported."""
     import eventbus.workers.supervisor as supervisor
 
-    supervisor.note_signals()
+    # In a container, process 1 would not get a TERM at all that it has no handler for.
+    supervisor.note_signals(stops=os.getpid() == 1)
 
 
 def end_process(code: int) -> NoReturn:
