@@ -102,6 +102,7 @@ def pause(names: Sequence[str], everything: bool, reason: str, as_json: bool) ->
     for queue in _chosen(bus, names, everything, _known_queues(engine)):
         before = pauses.pause(engine, queue, by=by, reason=reason)
         done.append((queue, before))
+    _record(bus, "queue.pause", [queue for queue, before in done if before is None], reason)
     if as_json:
         now = {one.queue: one for one in _pauses(engine)}
         print_json(
@@ -151,6 +152,7 @@ def resume(names: Sequence[str], everything: bool, as_json: bool) -> None:
     else:
         chosen = _chosen(bus, names, everything, paused | _known_queues(engine))
     done = [(queue, pauses.resume(engine, queue)) for queue in chosen]
+    _record(bus, "queue.resume", [queue for queue, before in done if before is not None])
     if as_json:
         print_json({"queues": [{"queue": q, "changed": b is not None} for q, b in done]})
         return
@@ -174,8 +176,8 @@ def purge(name: str, yes: bool, as_json: bool) -> None:
     \b
     --json: {"queue", "deleted": NUMBER}
     """
+    from eventbus.cli.dead_letters import audit_log
     from eventbus.cli.terminal import confirm, print_json, print_line
-    from eventbus.workers.operation_log import OperationLog
     from eventbus.workers.operations import Operation
 
     bus = bus_or_settings(BROKER, DATABASE)
@@ -190,7 +192,7 @@ def purge(name: str, yes: bool, as_json: bool) -> None:
         if number:
             messages = "1 message" if number == 1 else f"{number} messages"
             confirm(f"Delete {messages} of {queue}?", yes)
-            log = OperationLog(bus.engine)
+            log = audit_log(bus)
             with Operation("queue.purge", {"queue": queue}, log=log, total=number) as operation:
                 deleted = admin.purge(queue)
                 operation.advance(deleted)
@@ -265,6 +267,18 @@ def _checked_engine(bus: EventBus) -> Engine:
 
     start.check_database(bus.engine)
     return bus.engine
+
+
+def _record(bus: EventBus, kind: str, queues: list[str], reason: str | None = None) -> None:
+    """Note in the audit who has paused or resumed what."""
+    from eventbus.cli.dead_letters import audit_log
+    from eventbus.workers.operations import Operation
+
+    if not queues:
+        return
+    parameters = {"queues": queues, **({"reason": reason} if reason else {})}
+    with Operation(kind, parameters, log=audit_log(bus), total=len(queues)) as operation:
+        operation.advance(len(queues))
 
 
 def _told(pause: Pause, state: str = "paused") -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import pty
 import signal
@@ -20,7 +19,7 @@ import pytest
 
 from tests.waiting import wait_until
 
-from .conftest import ORDER, PASSWORD, Shop
+from .conftest import ORDER, Shop
 
 LEAVES_ALTERNATE_SCREEN = b"\x1b[?1049l"
 SHOWS_CURSOR = b"\x1b[?25h"
@@ -92,61 +91,7 @@ def test_a_process_that_was_killed_is_told(shop: Shop) -> None:
     assert "was killed or is cut off" in shop.run("status").stdout
 
 
-def test_what_cannot_be_reached_is_shown_as_such(shop: Shop) -> None:
-    shop.environment["EVENTBUS_BROKER_URL"] = f"amqp://shop:{PASSWORD}@127.0.0.1:1/"
-    shop.publish(1)
-    done = shop.run("status")
-    assert done.returncode == 0
-    assert "! broker: " in done.stdout
-    assert "no broker listens there" in done.stdout
-    assert "pending 1" in done.stdout
-    status = shop.json("status")
-    assert status["queues"][0]["ready"] is None
-    assert set(status["away"]) == {"broker"}
-
-
-def test_with_nothing_to_reach_it_ends_with_3(bare: Shop) -> None:
-    bare.environment["EVENTBUS_BROKER_URL"] = "amqp://127.0.0.1:1/"
-    bare.environment["EVENTBUS_DATABASE_URL"] = f"postgresql+psycopg://u:{PASSWORD}@127.0.0.1:1/x"
-    done = bare.run("status")
-    assert done.returncode == 3
-    assert done.stdout.startswith("2 problems\n")
-    assert json.loads(bare.run("status", "--json").stdout)["processes"] is None
-
-
-def test_looking_makes_no_database(bare: Shop) -> None:
-    done = bare.run("status")
-    assert done.returncode == 3
-    assert "eventbus db upgrade" in done.stdout
-    assert not (bare.folder / "eventbus.db").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["status", "--max-age", "x"], "cannot be used"),
-        (["status", "--max-ready", "-1"], "whole number from 0"),
-        (["top", "--interval", "1ms"], "from 200ms to 1h"),
-        (["top", "--count", "0", "--json"], "whole number from 1"),
-        (["top"], "needs a terminal"),
-    ],
-)
-def test_bad_input_ends_with_2(shop: Shop, arguments: list[str], said: str) -> None:
-    done = shop.run(*arguments)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert done.stdout == ""
-
-
 # -- top ------------------------------------------------------------------------------------------
-
-
-def test_top_prints_a_line_of_json_for_each_look(shop: Shop) -> None:
-    done = shop.run("top", "--json", "--interval", "200ms", "--count", "3")
-    assert done.returncode == 0
-    looks = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(looks) == 3
-    assert all(look["queues"][0]["queue"] == "shop.billing" for look in looks)
 
 
 class Terminal:
