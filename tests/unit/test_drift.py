@@ -281,7 +281,7 @@ def test_a_queue_is_removed_after_those_that_point_to_it() -> None:
 
 
 def test_policies_that_change_a_declared_queue_are_told() -> None:
-    policy = {"max-length": 5, "message-ttl": 1000, "ha-mode": "all", "delivery-limit": 99}
+    policy = {"max-length": 5, "message-ttl": 1000, "ha-mode": "all", "delivery-limit": 9999}
     queue = replace(quorum("shop.billing"), policy=policy)
     notes = list(overriding_policies(DECLARED, with_queue(as_declared(), queue)))
     assert notes == [
