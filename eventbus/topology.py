@@ -33,9 +33,11 @@ RETRY_LEVELS_MS = (1_000, 5_000, 30_000, 120_000, 600_000, 3_600_000, 21_600_000
 #: What a queue holds before its excess goes to its overflow queue, or is refused.
 DEFAULT_MAX_LENGTH = 1_000_000
 
-#: Deliveries without an outcome after which the broker itself parks a message: it ends what a
-#: message does that the AMQP client cannot even decode. Set, because RabbitMQ 4.0 defaults to 20.
-DELIVERY_LIMIT = 20
+#: Deliveries without an outcome after which the broker itself parks a message. Only a last resort,
+#: for what ends a worker before its start can be counted (`eventbus.workers.claims`): the broker
+#: blames all that a consumer held when it died, and before 4.3 also what a clean stop gives back. A
+#: service that is deployed twenty times while a queue stands still must not lose its prefetch.
+DELIVERY_LIMIT = 1_000
 
 #: A dead-letter queue must keep what it holds however often it is looked at, and each look
 #: counts as a delivery (RabbitMQ 4.0 would drop a message after its 20th).

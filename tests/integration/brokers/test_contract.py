@@ -443,6 +443,16 @@ def test_pausing_and_resuming_in_quick_succession_ends_as_it_was_last_told(bench
     bench.wait_counts({QUEUE: 1})
 
 
+def test_a_message_that_clean_stops_give_back_again_and_again_is_not_parked(bench: Bench) -> None:
+    bench.declare("#")
+    bench.publish(message(1))
+    consumer, received = bench.consume()
+    for stops in range(1, 41):
+        consumer.settle([Settlement(received.wait(stops)[-1], requeue=True)])
+    received.wait(41)
+    assert bench.counts(DLQ) == [0]
+
+
 def test_a_delivery_says_how_often_it_was_handed_out_in_vain(bench: Bench) -> None:
     bench.declare("#")
     bench.publish(message(1, **{"x-delivery-count": 7}))

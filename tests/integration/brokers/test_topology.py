@@ -16,6 +16,7 @@ from eventbus.brokers.rabbitmq import RabbitMQBroker
 from eventbus.drift import FoundQueue, Kind, migration_queue_name, plan
 from eventbus.errors import QueueInUse
 from eventbus.topology import (
+    DELIVERY_LIMIT,
     Binding,
     Exchange,
     Queue,
@@ -107,7 +108,7 @@ def test_other_arguments_are_found_with_their_values(bench: Bench) -> None:
             "x-max-length": 20,
             "x-overflow": "reject-publish",
             "x-message-ttl": 1000,
-            "x-delivery-limit": 20,
+            "x-delivery-limit": DELIVERY_LIMIT,
         },
     )
     wanted = Topology(declared("#").exchanges, (queue,), declared("#").bindings)

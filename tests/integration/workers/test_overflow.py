@@ -12,7 +12,7 @@ import pika
 import pytest
 import sqlalchemy as sa
 
-from eventbus import Event, EventBus, tables
+from eventbus import Event, EventBus, tables, topology
 from eventbus.message import HANDLER_HEADER, REASON_HEADER
 from eventbus.workers import overflow
 from eventbus.workers.dispatcher import Dispatcher
@@ -182,8 +182,9 @@ def test_a_retry_that_overflows_keeps_its_handler_and_its_attempts(bus: EventBus
 
 
 def test_what_the_broker_gave_up_delivering_goes_on_to_the_dead_letter_queue(
-    broker_url: str, sqlite_url: str
+    broker_url: str, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(topology, "DELIVERY_LIMIT", 20)
     bus = EventBus("flow", broker_url=broker_url, database_url=sqlite_url)
     _subscribed(bus, max_length=100)
     publish(bus, Added(number=7))
