@@ -11,6 +11,7 @@ import urllib.request
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ from eventbus.errors import EventBusError, QueueInUse, TopologyMismatch
 from eventbus.topology import Queue, Topology, subscription_topology
 from tests.integration.brokers.conftest import EXCHANGE, QUEUE, Bench, bodies, message
 from tests.integration.brokers.test_topology import Steps
+from tests.integration.brokers.tls import TLSProxy, self_signed_certificate
 from tests.services import RabbitMQ
 from tests.waiting import wait_until
 
@@ -366,3 +368,27 @@ def test_the_api_of_another_broker_is_not_believed(
     admin.close()
     assert "another broker" in found.notes[0]
     assert not found.complete
+
+
+def test_https_is_verified_as_amqps_is(managed: tuple[str, str], tmp_path: Path) -> None:
+    url, api = managed
+    certificate, key = self_signed_certificate(tmp_path, "localhost")
+    ports = [urlsplit(one).port or 0 for one in (url, api)]
+    amqps, https = (TLSProxy(certificate, key, port) for port in ports)
+    secured = (
+        f"amqps://guest:guest@localhost:{amqps.port}{urlsplit(url).path}?cacertfile={certificate}"
+    )
+    try:
+        for broker_url, host, said in (
+            (secured, "localhost", None),
+            (secured, "127.0.0.1", "another host name"),
+            (url, "localhost", "unknown authority"),
+        ):
+            admin = RabbitMQBroker(broker_url, EXCHANGE, f"https://{host}:{https.port}").admin()
+            found = admin.inspect(TOPOLOGY, "shop.")
+            admin.close()
+            assert found.complete is (said is None), found.notes
+            assert said is None or said in found.notes[0]
+    finally:
+        amqps.close()
+        https.close()
