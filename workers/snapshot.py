@@ -69,6 +69,8 @@ class QueueState:
         Who has paused it; None where nobody has.
     breaker:
         ``closed``, or the worst that a worker tells.
+    rates:
+        Of all living processes together; None while the database is away.
     """
 
     name: str
@@ -82,7 +84,7 @@ class QueueState:
     workers: int = 0
     pause: Pause | None = None
     breaker: str = "closed"
-    rates: QueueRates = field(default_factory=QueueRates)
+    rates: QueueRates | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +272,7 @@ class Reader:
                 workers=sum(name in row.report.queues for row in living),
                 pause=stored.pauses.get(name) if stored else None,
                 breaker=told.get(name, QueueReport()).breaker,
-                rates=rates.get(name, QueueRates()),
+                rates=rates.get(name, QueueRates()) if stored else None,
             )
 
 

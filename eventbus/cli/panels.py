@@ -14,6 +14,7 @@ from eventbus.cli.terminal import Column, age
 if TYPE_CHECKING:
     from eventbus.workers.problems import Problem
     from eventbus.workers.processes import ProcessRow
+    from eventbus.workers.rates import QueueRates
     from eventbus.workers.snapshot import QueueState, Snapshot
 
 GOOD = "green"
@@ -58,6 +59,7 @@ class Panel:
 
 
 UNKNOWN = Cell("?", DIM)
+_NONE = Cell("-", DIM)
 
 _QUEUE_COLUMNS = (
     (Column("queue"), 0),
@@ -94,19 +96,26 @@ def queue_panel(queues: Iterable[QueueState], *, short: bool = False) -> Panel:
 
 
 def _queue_row(queue: QueueState, short: bool) -> tuple[Cell, ...]:
-    rates = queue.rates
-    mean = rates.mean_run_ms
     return (
         Cell(queue.name, "bold"),
         queue_state(queue),
         _count(queue.ready, short),
         _count(queue.consumers, short),
-        Cell(rate(rates.handled), "" if rates.handled else DIM),
-        Cell(rate(rates.failed), WARN if rates.failed else DIM),
-        Cell("-", DIM) if mean is None else Cell(duration(mean)),
+        *_rates(queue.rates),
         _count(queue.retrying, short, WARN),
         _count(queue.dead_letters, short, BAD),
         _count(queue.overflow, short, BAD),
+    )
+
+
+def _rates(rates: QueueRates | None) -> tuple[Cell, Cell, Cell]:
+    if rates is None:
+        return _NONE, _NONE, _NONE
+    mean = rates.mean_run_ms
+    return (
+        Cell(rate(rates.handled), "" if rates.handled else DIM),
+        Cell(rate(rates.failed), WARN if rates.failed else DIM),
+        _NONE if mean is None else Cell(duration(mean)),
     )
 
 
@@ -269,6 +278,6 @@ def duration(milliseconds: float) -> str:
 
 def _count(number: int | None, short: bool, style: str = "") -> Cell:
     if number is None:
-        return Cell("-", DIM)
+        return _NONE
     text = short_number(number) if short else str(number)
     return Cell(text, style) if number else Cell(text, DIM)

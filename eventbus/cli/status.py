@@ -157,8 +157,7 @@ def queue_as_dict(queue: QueueState) -> dict[str, Any]:
     """One queue, as `queue list --json` prints it too."""
     from eventbus.cli.terminal import moment
 
-    pause = queue.pause
-    mean = queue.rates.mean_run_ms
+    pause, rates = queue.pause, queue.rates
     return {
         "queue": queue.name,
         "exists": queue.exists,
@@ -176,10 +175,14 @@ def queue_as_dict(queue: QueueState) -> dict[str, Any]:
             "since": moment(pause.paused_at_ms),
             "reason": pause.reason or None,
         },
-        "handled_per_second": round(queue.rates.handled, 3),
-        "failed_per_second": round(queue.rates.failed, 3),
-        "mean_run_ms": None if mean is None else round(mean, 3),
+        "handled_per_second": _rounded(rates.handled if rates else None),
+        "failed_per_second": _rounded(rates.failed if rates else None),
+        "mean_run_ms": _rounded(rates.mean_run_ms if rates else None),
     }
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 3)
 
 
 def _process(row: ProcessRow) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def test_a_database_that_is_away_leaves_the_queues(eventbus: CommandLine) -> Non
     assert set(status["away"]) == {"database"}
     assert (status["outbox"], status["processes"], status["rates"]) == (None, None, None)
     assert [one["ready"] for one in status["queues"]] == [0, 0]
+    assert [one["handled_per_second"] for one in status["queues"]] == [None, None]
 
 
 def test_with_nothing_to_reach_it_ends_with_3(eventbus: CommandLine) -> None:
