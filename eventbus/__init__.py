@@ -12,7 +12,12 @@ from eventbus.breaker import Breaker
 from eventbus.bus import EventBus
 from eventbus.context import Context
 from eventbus.directives import Reject, RetryLater, Skip
-from eventbus.errors import EventBusError, NotInTransaction, ValidationError
+from eventbus.errors import (
+    EventBusError,
+    NotInTransaction,
+    SoftTimeLimitExceeded,
+    ValidationError,
+)
 from eventbus.event import Event, Struct
 from eventbus.middleware import PublishOptions
 from eventbus.retry import Retry
@@ -36,6 +41,7 @@ __all__ = [
     "Retry",
     "RetryLater",
     "Skip",
+    "SoftTimeLimitExceeded",
     "Struct",
     "ValidationError",
     "__version__",

@@ -15,8 +15,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from eventbus import Context, Event, EventBus, Retry
-from eventbus.errors import SoftTimeLimitExceeded
+from eventbus import Context, Event, EventBus, Retry, SoftTimeLimitExceeded
 
 bus = EventBus("pools", retry=Retry(max_attempts=2, delay=timedelta(seconds=1), backoff="fixed"))
 

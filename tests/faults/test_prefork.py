@@ -53,6 +53,7 @@ def _wait_children(stack: PoolStack, process: Process, count: int, *, but: Any =
     return children(process) - set(but)
 
 
+@on_rabbitmq
 def test_the_children_share_the_work_and_a_term_drains_them(pools: PoolStack) -> None:
     process = _prefork(pools, "--prefetch", "1")
     pools.send(*(pools.shop.Gated(item=item) for item in range(2)))
@@ -66,7 +67,7 @@ def test_the_children_share_the_work_and_a_term_drains_them(pools: PoolStack) ->
     pools.wait_empty("gated")
 
 
-@pytest.mark.parametrize("point", ["worker.claimed:1", "worker.handled:2", "worker.remembered:1"])
+@pytest.mark.parametrize("point", ["worker.claimed:1", "worker.handled:2"])
 @on_rabbitmq
 def test_children_that_kill_themselves_at_any_point_are_replaced(
     pools: PoolStack, point: str
@@ -148,6 +149,7 @@ def test_children_of_a_killed_parent_drain_and_leave_no_orphan(pools: PoolStack)
     pools.wait_empty("gated")
 
 
+@on_rabbitmq
 def test_a_second_term_stops_at_once_and_gives_the_messages_back(pools: PoolStack) -> None:
     process = _prefork(pools)
     pools.send(*(pools.shop.Gated(item=item) for item in range(2)))
@@ -163,6 +165,7 @@ def test_a_second_term_stops_at_once_and_gives_the_messages_back(pools: PoolStac
     wait_until(lambda: pools.depth("pools.gated") == 2, 30, "both messages back")
 
 
+@on_embedded
 def test_children_end_with_the_shutdown_time_out(pools: PoolStack) -> None:
     process = _prefork(pools, "--shutdown-timeout", "1s")
     pools.send(pools.shop.Gated(item=1))
@@ -199,6 +202,7 @@ def test_a_child_with_too_much_memory_leaves_after_its_handler(pools: PoolStack)
     assert process.stop(60) == 0, process.output
 
 
+@on_rabbitmq
 def test_a_hup_replaces_all_children_and_no_handler_is_cut_off(pools: PoolStack) -> None:
     process = _prefork(pools)
     before = children(process)

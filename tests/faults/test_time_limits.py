@@ -117,8 +117,8 @@ def test_heartbeats_and_leases_go_on_while_a_handler_runs_for_many_of_them(
     # The broker closes a connection after two missed heartbeats of 2 s; the lease is 3 s.
     pools.environment["EVENTBUS_BROKER_URL"] += "?heartbeat=2"
     busy = pools.worker("-P", pool, "-c", "2")
-    events = [pools.shop.Slow(item=1, seconds=9), pools.shop.Busy(item=2, seconds=9)]
-    pools.send(*events, pools.shop.Awaited(item=3, seconds=9))
+    events = [pools.shop.Slow(item=1, seconds=7), pools.shop.Busy(item=2, seconds=7)]
+    pools.send(*events, pools.shop.Awaited(item=3, seconds=7))
     pools.wait_notes("begun", 2)
     # It would take over what the first one loses.
     other = pools.worker("-P", "solo")

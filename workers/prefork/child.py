@@ -36,8 +36,8 @@ logger = logging.getLogger("eventbus.prefork")
 #: How often it reports, and looks at its memory.
 REPORT_SECONDS = 1.0
 
-#: How often it looks, at the start, whether it consumes yet.
-START_SECONDS = 0.02
+#: The same while it does not consume yet: a parent may wait for it.
+START_SECONDS = 0.1
 
 _STOPS = (signal.SIGTERM, signal.SIGHUP)
 
@@ -81,14 +81,14 @@ class Child:
     ) -> None:
         self._channel = channel
         self._unheard = unheard
-        self._lent: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._ended = threading.Event()
+        self._lent: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._leaving = False
         self._told_running = False
+        self._ready = False
         self.deadline: Deadline = deadline
 
     def run(self, assignment: Assignment) -> int:
-        """Work until the end; the exit code."""
+        """Work until the end, or return the exit code where that cannot begin."""
         try:
             self._options = assignment.options
             bus = assignment.bus()
@@ -100,13 +100,10 @@ class Child:
         self._wake_up_at_signals()
         for name, target in (("worker", self._serve), ("eventbus-parent", self._converse)):
             threading.Thread(target=target, name=name, daemon=True).start()
-        work = self._lent.get()
-        if work is not None:
-            work()
-        # A handler that was given up stays on the main thread: `_serve` ends the process.
-        self._ended.wait()
-        time.sleep(FLUSH_SECONDS)
-        return 1
+        self._lent.get()()
+        # Handlers are done. If one was given up it stays here: `_serve` ends the process.
+        threading.Event().wait()
+        return 0
 
     def lend(self, work: Callable[[], None]) -> None:
         """Have the main thread call `work`, which runs plain handlers until the pool is closed."""
@@ -161,7 +158,7 @@ class Child:
             now = time.monotonic()
             if now >= next_report:
                 self._report()
-                next_report = now + (REPORT_SECONDS if self._told_running else START_SECONDS)
+                next_report = now + (REPORT_SECONDS if self._ready else START_SECONDS)
             ready = select.select(sources, [], [], max(next_report - now, 0))[0]
             if self._woken in ready:
                 self._on_signals(os.read(self._woken, 4096))
@@ -209,6 +206,7 @@ class Child:
 
     def _report(self) -> None:
         report = self._worker.report()
+        self._ready = report.ready
         if not self._told_running and report.state == "running":
             self._told_running = self._channel.send("running")
         self._channel.send("report", report=report.as_dict())

@@ -197,6 +197,7 @@ class Prefork:
             child.report = self._summary.read(message["report"])
         elif kind == "running":
             child.running = self._ever_running = True
+            logger.info("process %d runs (%d)", place.number, child.process.pid)
         elif kind == "failed":
             child.failure = failure_of(message)
         elif kind == "ending":
@@ -333,7 +334,7 @@ class Prefork:
                 place.newcomer = self._start(place)
                 return
             if place.newcomer is not None:
-                if not place.newcomer.running:
+                if not place.newcomer.is_ready:
                     return
                 before = place.take_over()
                 if before is not None:

@@ -40,6 +40,11 @@ class Child:
     failure: EventBusError | None = None
     report: Report | None = None
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has said that it consumes."""
+        return self.running and self.report is not None and self.report.ready
+
 
 @dataclass(eq=False)
 class Place:

@@ -167,12 +167,12 @@ class Template:
 
     def status(self, pid: int) -> int | None:
         """See `Starter.status`."""
-        # Of one that another template forked nobody tells.
         with contextlib.suppress(EOFError, OSError):
             while pid in self._forked and pid not in self._statuses:
                 self._wait_for("exited", STATUS_SECONDS)
         self._forked.discard(pid)
-        return self._statuses.pop(pid, None)
+        status = self._statuses.pop(pid, None)
+        return _reaped(pid) if status is None else status
 
     def renew(self) -> None:
         """See `Starter.renew`."""
@@ -212,6 +212,18 @@ class Template:
             if not select.select([self._end], [], [], max(deadline - time.monotonic(), 0))[0]:
                 raise TimeoutError
             self._unread.extend(self._channel.receive())
+
+
+def _reaped(pid: int) -> int | None:
+    """The status of a child whose template is gone; it is ours now where we are process 1."""
+    deadline = time.monotonic() + STATUS_SECONDS
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < deadline:
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.01)
+    return None
 
 
 class _Ends:
