@@ -206,6 +206,14 @@ def _failure(message: Message, job: Job) -> dict[str, Any]:
 
 def cut(text: str, limit: int, *, end: bool = False) -> str:
     """`text` in at most `limit` characters that UTF-8 can carry: its beginning, or its end."""
-    if len(text) > limit:
-        text = "..." + text[-(limit - 3) :] if end else text[: limit - 3] + "..."
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+    # Twice: first so that not all of a huge text is escaped, then because escapes are longer.
+    text = _cut(text, limit, end)
+    return _cut(
+        text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00"), limit, end
+    )
+
+
+def _cut(text: str, limit: int, end: bool) -> str:
+    if len(text) <= limit:
+        return text
+    return "..." + text[-(limit - 3) :] if end else text[: limit - 3] + "..."

@@ -25,6 +25,7 @@ from eventbus.message import (
     TRACEBACK_HEADER,
 )
 from eventbus.outbox.publication import to_publication
+from eventbus.outbox.row import make_row
 from eventbus.outbox.store import StoredRow
 from eventbus.topology import retry_queue_name
 from tests.waiting import wait_until
@@ -207,6 +208,65 @@ def test_what_a_handler_rejects_is_parked_and_what_it_skips_is_done(shop: Shop, 
     assert parked.headers[ERROR_HEADER] == "Reject"
     assert "LookupError: 1" in parked.headers[TRACEBACK_HEADER]
     assert shop.depth("shop.skipping.dlq") == 0
+
+
+def test_an_error_of_any_size_gets_through_retries_and_into_the_dead_letters(
+    shop: Shop, runs: Runs
+) -> None:
+    """The headers of a message must fit a frame, or the broker closes the connection."""
+
+    def deep(levels: int, text: str) -> None:
+        if not levels:
+            raise ValueError(text)
+        deep(levels - 1, text)
+
+    @shop.bus.handler("retries.sent", queue="huge", retry=Retry(max_attempts=2))
+    def huge(event: Sent, context: Context) -> None:
+        runs.note(event, context)
+        deep(200, "\ud800\0\N{GRINNING FACE}" * 300_000)
+
+    with shop.running():
+        shop.publish(Sent(number=1))
+        [parked] = shop.parked("huge")
+    assert runs.attempts == {("huge", 1): [1, 2]}
+    assert len(parked.headers[TRACEBACK_HEADER]) <= 4_000
+    assert parked.headers[ATTEMPTS_HEADER] == 2
+    assert parked.headers[FIRST_ERROR_HEADER] == "ValueError"
+
+
+def test_headers_that_a_producer_forged_neither_steer_a_retry_nor_get_into_a_dead_letter(
+    shop: Shop, runs: Runs
+) -> None:
+    @shop.bus.handler("retries.sent", queue="forged", retry=Retry(max_attempts=2))
+    def react(event: Sent, context: Context) -> None:
+        runs.note(event, context)
+        raise ValueError("no")
+
+    forged = {
+        HANDLER_HEADER: "another",
+        ATTEMPTS_HEADER: 77,
+        NOT_BEFORE_HEADER: int(time.time() * 1000) + 3_600_000,
+        FIRST_ERROR_HEADER: "Forged",
+        FIRST_ERROR_AT_HEADER: 1,
+        TRACEBACK_HEADER: "forged",
+    }
+    with shop.running():
+        message = to_publication(_stored(shop, Sent(number=1)))
+        publisher = shop.bus.broker.publisher("foreign")
+        publisher.wait_ready(30)
+        publisher.publish([message.with_headers(forged)]).result(30)
+        publisher.close()
+        [parked] = shop.parked("forged")
+    assert runs.attempts == {("react", 1): [1, 2]}
+    assert parked.headers[HANDLER_HEADER] == "react"
+    assert parked.headers[FIRST_ERROR_HEADER] == "ValueError"
+    assert parked.headers[FIRST_ERROR_AT_HEADER] > 1
+    assert "forged" not in parked.headers[TRACEBACK_HEADER]
+
+
+def _stored(shop: Shop, event: Event) -> StoredRow:
+    row = make_row(event, source="elsewhere", max_bytes=1_000)
+    return StoredRow(0, row.name, None, row.attributes, row.body, row.created_at_ms)
 
 
 def _send_again(shop: Shop) -> None:
