@@ -60,6 +60,15 @@ def live_buses() -> list[EventBus]:
     return list(_buses)
 
 
+def discover_installed(bus: EventBus) -> None:
+    """Let the only bus of a Django project have the handlers of its installed applications.
+
+    With several buses each says itself, with `EventBus.autodiscover`, which are its own.
+    """
+    if project.configured() and live_buses() == [bus]:
+        bus.autodiscover()
+
+
 class EventBus:
     """Publishes events and declares handlers for one service.
 

@@ -122,20 +122,10 @@ def _named_bus() -> EventBus | None:
     if application.bus is None and application.name:
         application.bus = find_bus(application.name)
     if application.bus is not None:
-        _discover(application.bus)
+        from eventbus.bus import discover_installed
+
+        discover_installed(application.bus)
     return application.bus
-
-
-def _discover(bus: EventBus) -> None:
-    """Let the only bus of a Django project have the handlers of its applications.
-
-    With several buses each says itself, with `EventBus.autodiscover`, which are its own.
-    """
-    from eventbus.bus import live_buses
-    from eventbus.django import project
-
-    if project.configured() and live_buses() == [bus]:
-        bus.autodiscover()
 
 
 def find_bus(name: str) -> EventBus:

@@ -11,6 +11,7 @@ from operator import attrgetter
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
+from eventbus.bus import discover_installed
 from eventbus.errors import ApplicationNotFound, EventBusError
 from eventbus.workers.options import WorkerOptions
 
@@ -124,4 +125,6 @@ def _import(application: str, django: bool) -> EventBus:
     if django:
         importlib.import_module("django").setup()
     module, _, attribute = application.partition(":")
-    return cast("EventBus", attrgetter(attribute)(importlib.import_module(module)))
+    bus = cast("EventBus", attrgetter(attribute)(importlib.import_module(module)))
+    discover_installed(bus)
+    return bus

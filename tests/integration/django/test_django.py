@@ -122,8 +122,11 @@ def test_handlers_run_with_the_orm_and_their_effects_happen_once(
     environment: dict[str, str],
 ) -> None:
     _script(environment)
+    # On one of the databases in processes of their own, which have to find the same handlers.
+    on_postgresql = environment["PROJECT_DATABASE_URL"].startswith("postgresql")
+    pool = ["--pool", "prefork", "--concurrency", "1"] if on_postgresql else []
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.django.project", "eventbus", "run"],
+        [sys.executable, "-m", "tests.integration.django.project", "eventbus", "run", *pool],
         cwd=_ROOT,
         env=environment,
         stdout=subprocess.PIPE,
