@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from eventbus.subscription import Handler
 from eventbus.workers.event_loop import EventLoop
 from eventbus.workers.host import Host
 from eventbus.workers.options import WorkerOptions
@@ -23,17 +22,10 @@ class HandlerPools:
         self.plain = plain
         self.coroutines = coroutines
 
-    def pool_of(self, handler: Handler) -> Pool:
-        """Where `handler` runs."""
-        return self.coroutines if handler.is_coroutine else self.plain
-
-    def room(self, handler: Handler) -> int:
-        """Jobs of `handler` that could begin at once; below zero, so many wait for a place."""
-        return self.pool_of(handler).room
-
     def submit(self, job: Job) -> None:
         """See `Pool.submit`."""
-        self.pool_of(job.handler).submit(job)
+        pool = self.coroutines if job.handler.is_coroutine else self.plain
+        pool.submit(job)
 
     def withdraw(self) -> list[Job]:
         """See `Pool.withdraw`."""

@@ -8,7 +8,7 @@ from collections import deque
 from eventbus.workers.event_loop import EventLoop
 from eventbus.workers.work import Job
 
-from .port import Ended, Places, Runner
+from .port import Ended, Runner
 
 
 class CoroutinePool:
@@ -18,20 +18,13 @@ class CoroutinePool:
         self.places = places
         self._runner = runner
         self._ended = ended
-        self._counted = Places(places)
         self._loop = loop
         self._jobs: deque[Job] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._waking = False
 
-    @property
-    def room(self) -> int:
-        """See `Pool.room`."""
-        return self._counted.room
-
     def submit(self, job: Job) -> None:
         """See `Pool.submit`."""
-        self._counted.take()
         self._jobs.append(job)
         # Appended before the flag is read, and the flag cleared before the jobs are taken: none is
         # left without a wake-up of the loop, and many share one.
@@ -46,7 +39,6 @@ class CoroutinePool:
             while True:
                 jobs.append(self._jobs.popleft())
         except IndexError:
-            self._counted.free(len(jobs))
             return jobs
 
     def close(self, timeout: float) -> bool:
@@ -72,7 +64,6 @@ class CoroutinePool:
         try:
             await self._runner.run_async(job)
         finally:
-            self._counted.free()
             self._ended(job)
 
     def _done(self, task: asyncio.Task[None]) -> None:

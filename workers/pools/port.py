@@ -6,7 +6,6 @@ ended, so that deliveries, settlements, pauses and a stop go on however long a h
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
@@ -33,15 +32,9 @@ class Pool(Protocol):
     ----------
     places:
         Jobs that run at the same time.
-    room:
-        Places that are free now; below zero, so many jobs wait for one.
     """
 
     places: int
-
-    @property
-    def room(self) -> int:
-        """Places that are free now; below zero, so many jobs wait for one."""
 
     def submit(self, job: Job) -> None:
         """Run `job` soon, in the order of the calls; `Ended` is told afterwards."""
@@ -51,27 +44,3 @@ class Pool(Protocol):
 
     def close(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds for running jobs; whether all have ended."""
-
-
-class Places:
-    """Counts the jobs of one pool; from any thread."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._taken = 0
-        self._lock = threading.Lock()
-
-    @property
-    def room(self) -> int:
-        """See `Pool.room`."""
-        return self.count - self._taken
-
-    def take(self) -> None:
-        """A job came."""
-        with self._lock:
-            self._taken += 1
-
-    def free(self, jobs: int = 1) -> None:
-        """Jobs have ended, or were taken back."""
-        with self._lock:
-            self._taken -= jobs

@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 
 from eventbus.workers.work import Job
 
-from .port import Ended, Places, Runner
+from .port import Ended, Runner
 
 
 class ThreadPool:
@@ -33,7 +33,6 @@ class ThreadPool:
         self.places = places
         self._runner = runner
         self._ended = ended
-        self._counted = Places(places)
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self.work, name=f"eventbus-handler-{number}", daemon=True)
@@ -43,14 +42,8 @@ class ThreadPool:
         for thread in self._threads:
             thread.start()
 
-    @property
-    def room(self) -> int:
-        """See `Pool.room`."""
-        return self._counted.room
-
     def submit(self, job: Job) -> None:
         """See `Pool.submit`."""
-        self._counted.take()
         self._jobs.put(job)
 
     def withdraw(self) -> list[Job]:
@@ -62,7 +55,6 @@ class ThreadPool:
                 if job is not None:
                     jobs.append(job)
         except Empty:
-            self._counted.free(len(jobs))
             return jobs
 
     def close(self, timeout: float) -> bool:
@@ -81,5 +73,4 @@ class ThreadPool:
                 self._runner.run(job)
             finally:
                 # Whatever happens: without it the delivery, and a stop, would wait for ever.
-                self._counted.free()
                 self._ended(job)

@@ -91,17 +91,6 @@ def test_no_more_run_at_the_same_time_than_it_has_places(pool: Pool, recorder: R
     wait_until(lambda: len(recorder.ended) == PLACES + 3, 20, "the end of all jobs")
 
 
-def test_room_is_what_is_free_and_below_zero_what_waits(pool: Pool, recorder: Recorder) -> None:
-    go = threading.Event()
-    assert pool.room == PLACES
-    for _ in range(PLACES + 2):
-        pool.submit(job(lambda: go.wait(20)))
-    assert pool.room == -2
-    go.set()
-    wait_until(lambda: pool.room == PLACES, 20, "free places")
-    assert len(recorder.ended) == PLACES + 2
-
-
 def test_what_has_not_begun_can_be_taken_back(pool: Pool, recorder: Recorder) -> None:
     go = threading.Event()
     running = threading.Semaphore(0)
@@ -117,9 +106,8 @@ def test_what_has_not_begun_can_be_taken_back(pool: Pool, recorder: Recorder) ->
     for _ in range(PLACES):
         assert running.acquire(timeout=20)
     assert [id(one) for one in pool.withdraw()] == [id(one) for one in later]
-    assert pool.room == 0
     go.set()
-    wait_until(lambda: pool.room == PLACES, 20, "free places")
+    wait_until(lambda: len(recorder.ended) == PLACES, 20, "the end of those that had begun")
     assert {id(one) for one in recorder.ended} == {id(one) for one in first}
 
 
