@@ -120,8 +120,7 @@ def _ask(changes: Sequence[Change], yes: bool) -> None:
         return
     for change in careful:
         print_note(f"{change.name}{_pattern(change)}: {change.action}")
-    count = f"{len(careful)} change{'' if len(careful) == 1 else 's'}"
-    confirm(f"Do {'this' if len(careful) == 1 else 'these'} {count}?", yes)
+    confirm("Do this?" if len(careful) == 1 else f"Do these {len(careful)} things?", yes)
 
 
 def _pattern(change: Change) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from eventbus.brokers.embedded import EmbeddedBroker
-from eventbus.brokers.port import Broker
+from eventbus.brokers.port import Broker, Confirmation
 from eventbus.brokers.rabbitmq import RabbitMQBroker
 from eventbus.drift import FoundQueue, Kind, migration_queue_name, plan
 from eventbus.errors import QueueInUse
@@ -142,7 +142,8 @@ def test_what_nobody_declares_any_more_is_seen_or_said_to_be_unseen(
     bench: Bench, sees_all: bool
 ) -> None:
     old = declared("order.*", "user.*", longest_delay_ms=30_000)
-    bench.admin().declare(old)
+    no_level = Queue(retry_queue_name(QUEUE, 7_777), {"x-queue-type": "quorum"})
+    bench.admin().declare(old + Topology((), (no_level,), ()))
     bench.declare("#", queue="shop.gone")
     now = declared("order.*")
     found = bench.admin().inspect(now, PREFIX)
@@ -155,10 +156,27 @@ def test_what_nobody_declares_any_more_is_seen_or_said_to_be_unseen(
         return
     removed = [(one.kind, one.name, one.pattern) for one in changes]
     assert (Kind.REMOVE_BINDING, QUEUE, "user.*") in removed
-    assert (Kind.REMOVE_QUEUE, retry_queue_name(QUEUE, 30_000), None) in removed
+    assert (Kind.REMOVE_QUEUE, no_level.name, None) in removed
     assert (Kind.REMOVE_QUEUE, "shop.gone", None) in removed
     assert (Kind.REMOVE_QUEUE, dead_letter_queue_name("shop.gone"), None) in removed
     assert (Kind.REMOVE_QUEUE, QUEUE, None) not in removed
+
+
+@pytest.mark.parametrize("broker", ["management", "embedded"], indirect=True)
+def test_a_queue_waits_for_the_retries_that_come_back_to_it(bench: Bench) -> None:
+    gone = subscription_topology(EXCHANGE, "shop.gone", ["#"], longest_delay_ms=3_600_000)
+    bench.admin().declare(gone)
+    waiting = retry_queue_name("shop.gone", 3_600_000)
+    assert bench.publisher().publish([message(1)], queue=waiting).result(30) == [
+        Confirmation.ROUTED
+    ]
+    topology = declared("order.*")
+    bench.admin().declare(topology)
+    changes = plan(topology, bench.admin().inspect(topology, PREFIX), SERVICE)
+    held_up = {one.name: one.held_up for one in changes if one.kind is Kind.REMOVE_QUEUE}
+    assert held_up[waiting] == "it holds 1 message"
+    assert held_up["shop.gone"] == f"{waiting} still holds 1 message for it"
+    assert held_up[retry_queue_name("shop.gone", 1_000)] is None
 
 
 def test_queues_of_other_services_are_nobodys_business(bench: Bench) -> None:
