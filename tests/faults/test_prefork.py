@@ -256,3 +256,23 @@ def test_the_template_killed_is_replaced_and_its_children_are_not_doubled(
     process.wait_output("another one takes its place", 30)
     wait_until(lambda: len(children(process)) == 1, 30, lambda: f"one more\n{pools.logs()}")
     assert process.stop(60) == 0, process.output
+
+
+@on_rabbitmq
+def test_a_pause_reaches_all_children_and_their_successors(pools: PoolStack) -> None:
+    process = _prefork(pools)
+    assert pools.start("queue", "pause", "done").popen.wait(60) == 0, pools.logs()
+    process.wait_output("queue pools.done is paused", 30)
+    pools.send(*(pools.shop.Done(item=item) for item in range(5)))
+    wait_until(lambda: pools.depth("pools.done") == 5, 30, "messages that wait")
+    before = children(process)
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    _wait_children(pools, process, 2, but=before)
+    # A successor that works on the other queues has had its chance to take these.
+    pools.send(pools.shop.Slow(item=9, seconds=0))
+    pools.wait_notes("slept")
+    assert pools.depth("pools.done") == 5
+    assert pools.start("queue", "resume", "done").popen.wait(60) == 0, pools.logs()
+    pools.wait_notes("done", 5)
+    assert process.stop(60) == 0, process.output
