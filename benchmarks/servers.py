@@ -99,12 +99,12 @@ def queue_stats(bus: EventBus, queue: str) -> QueueStats:
         admin.close()
 
 
-def publish(bus: EventBus, messages: list[Message]) -> None:
-    """Put `messages` into the queues that are bound for them."""
+def publish(bus: EventBus, messages: list[Message], queue: str | None = None) -> None:
+    """Put `messages` into the queues that are bound for them, or into the one `queue`."""
     publisher = bus.broker.publisher("bench.fill")
     try:
         publisher.wait_ready(10.0)
-        confirmations = publisher.publish(messages).result()
+        confirmations = publisher.publish(messages, queue=queue).result()
     finally:
         publisher.close()
     routed = sum(one is Confirmation.ROUTED for one in confirmations)

@@ -21,6 +21,8 @@ class Size:
         How long events arrive.
     storm, storm_healthy:
         Events that fail, and healthy ones beside them.
+    dead_letters:
+        Messages that are parked and replayed.
     """
 
     rounds: int = 5
@@ -30,6 +32,7 @@ class Size:
     latency_seconds: int = 20
     storm: int = 10_000
     storm_healthy: int = 6_000
+    dead_letters: int = 100_000
 
 
 #: For CI: shows a collapse, not a percentage.
@@ -41,6 +44,7 @@ SHORT = Size(
     latency_seconds=5,
     storm=3_000,
     storm_healthy=1_500,
+    dead_letters=20_000,
 )
 
 

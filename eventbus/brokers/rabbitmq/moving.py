@@ -28,8 +28,8 @@ from eventbus.message import Message
 
 #: Seconds that the broker may take for one answer.
 ANSWER_SECONDS = 30.0
-#: Messages that are on their way to the target at a time, and half of those that are on their way
-#: to us; fewer where they are large.
+#: Messages that are on their way to the target at a time, and a third of those that we hold: as many
+#: are decided ahead, and as many on their way to us; fewer where they are large.
 WINDOW = 250
 WINDOW_BYTES = 16 * 1024 * 1024
 #: Seconds without a delivery after which the queue is asked whether there is one.
@@ -58,9 +58,8 @@ class Look:
     """
 
     def __init__(self, channel: Any, queue: str) -> None:
-        #: How many messages are still to come, and whether there are no more.
+        #: How many messages are still to come.
         self.left = 0
-        self.ended = False
         self._channel = channel
         self._queue = queue
         self._began = time.monotonic()
@@ -106,11 +105,8 @@ class Look:
         Without an end of its own, what is moved into the same queue or published meanwhile would
         be shown for ever.
         """
-        if limit is None or limit > 0:
-            yield from self._fetch(limit)
-        self.ended = True
-
-    def _fetch(self, limit: int | None) -> Iterator[RawMessage]:
+        if limit is not None and limit < 1:
+            return
         raw: RawMessage | None = self._channel.basic_get(self._queue, no_ack=False)
         if raw is None:
             return
@@ -155,7 +151,7 @@ class Look:
     @property
     def _affordable(self) -> int:
         """How many messages may be in memory, as large as they have been so far."""
-        return min(2 * WINDOW, max(1, WINDOW_BYTES // self._largest))
+        return min(3 * WINDOW, max(1, WINDOW_BYTES // self._largest))
 
     def _wait(self) -> bool:
         """Wait for a delivery; False where there is none left, because somebody else got it."""
@@ -237,16 +233,20 @@ class Target:
         channel.events["basic_nack"].add(self._on_nack)
         channel.events["basic_return"].add(self._on_return)
 
-    def send(self, messages: Sequence[Message]) -> list[bool]:
-        """Send copies of `messages`; which of them the queue has. Then see `check`."""
+    def send(self, messages: Sequence[Message]) -> range:
+        """Send copies of `messages`; returns what `wait` is to be given."""
         frames = [self._encoder.publish("", self._queue, copy_of(one)) for one in messages]
-        first = self._sent + 1
+        tags = range(self._sent + 1, self._sent + 1 + len(frames))
         self._sent += len(frames)
-        self._unconfirmed.update(range(first, self._sent + 1))
+        self._unconfirmed.update(tags)
         self._channel.connection.transport.write(b"".join(frames))
+        return tags
+
+    def wait(self, tags: range) -> list[bool]:
+        """Wait for the broker's answers; which of the messages the queue has. Then see `check`."""
         self._wait()
         missing = self._unconfirmed | self._refused
-        return [tag not in missing for tag in range(first, self._sent + 1)]
+        return [tag not in missing for tag in tags]
 
     def check(self) -> None:
         """Raise what went wrong.
@@ -318,63 +318,104 @@ def settle(
     moved, present = 0, None
     while limit is None or moved < limit:
         with open_look() as look:
-            messages = look.messages(present)
+            chosen = _Chosen(look, decide, present)
             before = moved
             # Held for long or not, each look moves something: otherwise they might never end.
-            while not (look.ended or moved == limit or (look.held_long and moved > before)):
-                room = WINDOW if limit is None else min(WINDOW, limit - moved)
+            while not (moved == limit or (look.held_long and moved > before)):
+                left = None if limit is None else limit - moved
+                room = _window(left)
                 if pace is not None:
                     room = pace.next_batch(room)
-                    if room < 1:
-                        return moved
-                moved += _settle_batch(look, target, messages, decide, room, pace)
-            if look.ended:
-                break
+                if room < 1:
+                    return moved
+                chosen.fill(room)
+                batch = chosen.take(room)
+                if not batch:
+                    chosen.check()
+                    return moved
+                moved += _settle_batch(look, target, batch, chosen, left, pace)
             present = look.kept + look.left
     return moved
+
+
+def _window(left: int | None) -> int:
+    return WINDOW if left is None else min(WINDOW, left)
+
+
+#: The delivery tag of an original, and the message to send for it.
+_Choice = tuple[int, Message]
+
+
+class _Chosen:
+    """The messages of a look that are to be moved, decided ahead while others are on their way.
+
+    What was decided before a decision failed is carried out; then the failure is raised.
+    """
+
+    def __init__(
+        self, look: Look, decide: Callable[[Message], Message | None], present: int | None
+    ) -> None:
+        self._look = look
+        self._decide = decide
+        self._messages = look.messages(present)
+        self._ready: deque[_Choice] = deque()
+        self._size = 0
+        self._error: Exception | None = None
+
+    def fill(self, count: int) -> None:
+        """Have `count` ready, if there are as many, and not too large."""
+        ready = self._ready
+        while len(ready) < count and self._size < WINDOW_BYTES and self._error is None:
+            if ready and self._look.held_long:
+                return
+            raw = next(self._messages, None)
+            if raw is None:
+                return
+            try:
+                message = self._decide(raw.decoded())
+            except Exception as error:
+                self._error = error
+                return
+            if message is not None:
+                ready.append((raw.delivery_tag, message))
+                self._size += len(message.body)
+
+    def take(self, count: int) -> list[_Choice]:
+        """Up to `count` of those that are ready."""
+        taken = [self._ready.popleft() for _ in range(min(count, len(self._ready)))]
+        self._size -= sum(len(message.body) for _, message in taken)
+        return taken
+
+    def check(self) -> None:
+        """Raise what a decision has raised."""
+        if self._error is not None:
+            raise self._error
 
 
 def _settle_batch(
     look: Look,
     target: Target | None,
-    messages: Iterator[RawMessage],
-    decide: Callable[[Message], Message | None],
-    room: int,
+    batch: Sequence[_Choice],
+    chosen: _Chosen,
+    left: int | None,
     pace: Pace | None,
 ) -> int:
-    """Settle up to `room` of the next messages; nothing is under way when it returns or raises.
-
-    What was decided before a decision failed, or was interrupted, is carried out.
-    """
-    chosen: list[tuple[int, Message]] = []
+    """Send a batch and remove the originals; nothing is under way when it returns or raises."""
+    sent = None if target is None else target.send([message for _, message in batch])
+    tags = [tag for tag, _ in batch]
     settled = 0
     try:
-        size = 0
-        while len(chosen) < room and size < WINDOW_BYTES and not (chosen and look.held_long):
-            raw = next(messages, None)
-            if raw is None:
-                break
-            message = decide(raw.decoded())
-            if message is not None:
-                chosen.append((raw.delivery_tag, message))
-                size += len(message.body)
+        # While the broker works.
+        chosen.fill(_window(None if left is None else left - len(batch)))
     finally:
-        settled = _carry_out(look, target, chosen)
+        if target is not None and sent is not None:
+            tags = [tag for tag, there in zip(tags, target.wait(sent), strict=True) if there]
+        if tags:
+            # A crash before this line leaves them in both: twice is better than not at all.
+            look.acknowledge(tags)
+        settled = len(tags)
         if pace is not None:
             pace.advance(settled)
         if target is not None:
             target.check()
     return settled
-
-
-def _carry_out(look: Look, target: Target | None, chosen: Sequence[tuple[int, Message]]) -> int:
-    if not chosen:
-        return 0
-    tags = [tag for tag, _ in chosen]
-    if target is not None:
-        has = target.send([message for _, message in chosen])
-        tags = [tag for tag, there in zip(tags, has, strict=True) if there]
-    if tags:
-        # A crash before this line leaves them in both queues: twice is better than not at all.
-        look.acknowledge(tags)
-    return len(tags)
