@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -29,6 +30,11 @@ bus = EventBus("shop")
 @bus.handler("claims.paid", queue="q")
 def handle(event: Paid) -> None:
     """A handler."""
+
+
+@bus.handler("claims.paid", queue="q", transactional=True)
+def book(event: Paid) -> None:
+    """A handler whose claims only count its starts."""
 
 
 class Store:
@@ -58,11 +64,14 @@ class Store:
     def release(self, keys: Sequence[Key], token: str) -> None:
         self._note("release", keys)
 
+    def unclaim(self, keys: Sequence[Key], token: str, lease_ms: int = 0, keep_ms: int = 1) -> None:
+        self._note(f"unclaim for {lease_ms} ms", keys)
 
-def _job(event_id: str) -> Job:
+
+def _job(event_id: str, handler: str = "handle") -> Job:
     work = Work(Delivery("shop.q", event_id, Message(b"{}", "claims.paid")))
     envelope = Envelope(event_id, "shop", "claims.paid")
-    return Job(work, bus.handlers["handle"], Paid(), envelope, Key("handle", event_id, "f"), 1)
+    return Job(work, bus.handlers[handler], Paid(), envelope, Key(handler, event_id, "f"), 1)
 
 
 @pytest.fixture
@@ -91,6 +100,54 @@ def test_a_failure_is_released(store: Store) -> None:
     job.outcome = DeadLetter("no")
     claims.conclude([job])
     assert store.calls[-1] == ("release", ["1"])
+
+
+def _ended(job: Job, outcome: Any, **attributes: Any) -> Job:
+    job.outcome = outcome
+    for name, value in attributes.items():
+        setattr(job, name, value)
+    return job
+
+
+@pytest.mark.parametrize(
+    ("handler", "outcome", "attributes", "call"),
+    [
+        ("handle", Return(), {}, "unclaim for 0 ms"),
+        ("handle", RetryAfter(timedelta(1)), {}, "release"),
+        ("handle", RetryAfter(timedelta(1), counted=False), {}, "release"),
+        ("handle", DeadLetter("kills"), {"doomed": True}, "unclaim for 0 ms"),
+        ("book", Ack(), {}, "release"),
+        ("book", RetryAfter(timedelta(1)), {}, "release"),
+        ("book", RetryAfter(timedelta(1), counted=False), {"busy": True}, "unclaim for 0 ms"),
+    ],
+)
+def test_a_start_is_given_back_where_there_was_none_and_else_it_has_its_outcome(
+    store: Store, handler: str, outcome: Any, attributes: dict[str, Any], call: str
+) -> None:
+    """Released, an event that has killed workers before would begin anew at one."""
+    claims = _claims(store)
+    job = _job("1", handler)
+    assert claims.claim([job]) == [job]
+    claims.conclude([_ended(job, outcome, **attributes)])
+    assert store.calls == [("claim", ["1"]), (call, ["1"])]
+
+
+def test_what_runs_on_at_the_end_keeps_its_lease_and_not_its_start(store: Store) -> None:
+    claims = _claims(store)
+    jobs = [_job("1"), _job("2", "book"), _job("3")]
+    assert len(claims.claim(jobs[:2])) == 2
+    claims.abandon(jobs)
+    assert store.calls[2:] == [("unclaim for 30000 ms", ["1"]), ("unclaim for 1 ms", ["2"])]
+
+
+def test_a_suspect_is_neither_run_nor_refused_until_it_is_claimed_alone(store: Store) -> None:
+    store.verdict = Claim(Verdict.SUSPECT, 2)
+    claims = _claims(store)
+    job = _job("1")
+    assert claims.claim([job]) == []
+    assert (job.outcome, job.lost_starts, job.claimed) == (None, 2, False)
+    store.verdict = Claim(Verdict.MINE, 3)
+    assert claims.claim([job], alone=True) == [job]
 
 
 def test_an_event_that_runs_here_does_not_run_here_a_second_time(store: Store) -> None:
