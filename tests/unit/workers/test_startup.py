@@ -106,3 +106,13 @@ def test_the_servers_are_prepared_once_and_again_where_that_failed() -> None:
     startup.run("dispatcher", first, stopping)
     startup.run("worker", second, stopping)
     assert (len(tries), first.runs, second.runs) == (3, 1, 1)
+
+
+def test_pauses_are_looked_up_before_each_try_and_after_the_servers_are_prepared() -> None:
+    steps: list[str] = []
+    service = Service(BrokerUnavailable("away"))
+    run = service.run
+    service.run = lambda: (steps.append("run"), run())[1]  # type: ignore[method-assign]
+    startup = Startup(lambda: steps.append("prepare"), LONG, lambda: steps.append("look"))
+    startup.run("worker", service, threading.Event())
+    assert steps == ["prepare", "look", "run", "look", "run"]
