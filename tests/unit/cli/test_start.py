@@ -8,7 +8,7 @@ import pytest
 
 from eventbus import Event, EventBus, Retry
 from eventbus.cli import start
-from eventbus.errors import ConfigurationError, UnknownName
+from eventbus.errors import ConfigurationError, DeclarationError, UnknownName
 
 
 def bus_with(retry: Retry | None = None, **settings: object) -> EventBus:
@@ -44,6 +44,23 @@ def test_a_lease_must_leave_time_to_renew_it(lease: str, accepted: bool) -> None
 def test_all_contradictions_are_told_at_once_as_a_usage_error() -> None:
     bus = bus_with(claim_lease="1s", idempotency_ttl="1s")
     with pytest.raises(ConfigurationError, match=r"claim_lease=1s.*idempotency_ttl=1s") as caught:
+        start.refuse_contradictions(bus)
+    assert caught.value.exit_code == 2
+
+
+class Bank:
+    """Nobody provides it."""
+
+
+def test_a_handler_that_cannot_be_given_what_it_asks_for_is_refused_before_anything_connects() -> (
+    None
+):
+    bus = EventBus("shop", database_url="postgresql://nowhere.invalid/shop")
+
+    @bus.handler("order.paid", queue="billing")
+    def charge(event: Event, bank: Bank) -> None: ...
+
+    with pytest.raises(DeclarationError, match=r"bus.provide\(Bank, factory\)") as caught:
         start.refuse_contradictions(bus)
     assert caught.value.exit_code == 2
 
