@@ -6,15 +6,20 @@ One for all handlers, so that the clients that they keep open belong to it where
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
 from .stacks import watch_loop
 
 #: What coroutines get to react to being cancelled when the loop ends.
 CANCEL_SECONDS = 1.0
+
+#: How long a thread waits at a stretch for what it has handed to the loop.
+SLICE_SECONDS = 0.2
 
 
 class EventLoop:
@@ -45,7 +50,7 @@ class EventLoop:
             _outcome(awaitable), self.get()
         )
         try:
-            error = future.result()
+            error = _result(future)
         except BaseException:
             # The waiting thread is interrupted, by a time limit: so is what it waits for.
             future.cancel()
@@ -60,6 +65,13 @@ class EventLoop:
         asyncio.run_coroutine_threadsafe(_end(self._loop), self._loop)
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+
+def _result(future: Future[BaseException | None]) -> BaseException | None:
+    # In slices: between them a soft time limit can interrupt a thread that is not the main one.
+    while True:
+        with contextlib.suppress(FutureTimeoutError):
+            return future.result(SLICE_SECONDS)
 
 
 async def _end(loop: asyncio.AbstractEventLoop) -> None:

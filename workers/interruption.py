@@ -43,7 +43,8 @@ class Interrupter:
 
     def limit(self, seconds: float) -> SoftLimit:
         """A limit for what runs inside it on the calling thread."""
-        if threading.current_thread() is threading.main_thread():
+        # Without its handler the signal would end the process.
+        if _MainThread.receives and threading.current_thread() is threading.main_thread():
             return SoftLimit(self._clock, seconds, _MainThread())
         return SoftLimit(self._clock, seconds, _Thread())
 
@@ -105,6 +106,7 @@ class _MainThread:
     __slots__ = ("_due",)
 
     _current: _MainThread | None = None
+    receives = False
 
     def enter(self) -> None:
         self._due = False
@@ -129,6 +131,7 @@ class _MainThread:
 def receive_interruptions() -> None:
     """Let handlers on the main thread be interrupted; call it there."""
     signal.signal(SIGNAL, _MainThread.on_signal)
+    _MainThread.receives = True
 
 
 # -- coroutines ------------------------------------------------------------------------------------
