@@ -7,6 +7,7 @@ dead-letter queue.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from hashlib import blake2b
@@ -18,7 +19,7 @@ import sqlalchemy as sa
 from eventbus.brokers.port import Admin
 from eventbus.database import reading
 from eventbus.envelope import read_envelope
-from eventbus.errors import UndecodableMessage, UnknownName
+from eventbus.errors import EventBusError, UndecodableMessage, UnknownName
 from eventbus.message import REPLAY_HEADER
 from eventbus.tables import inbox
 from eventbus.topology import dead_letter_queue_name
@@ -30,6 +31,8 @@ from .parked import Parked
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
+
+_log = logging.getLogger("eventbus.operations")
 
 _CHUNK = 200
 
@@ -57,7 +60,12 @@ class Handled:
 
     def look(self) -> int:
         """How many have been handled by now, by each of their handlers."""
-        done = self._done({key for keys in self._open for key in keys})
+        try:
+            done = self._done({key for keys in self._open for key in keys})
+        except EventBusError as error:
+            _log.warning("what is handled cannot be asked: %s", error)
+            self.known = False
+            return self.count
         left = [keys for keys in self._open if not done.issuperset(keys)]
         self.count += len(self._open) - len(left)
         self._open = left

@@ -31,7 +31,7 @@ from eventbus.cli.dead_letters import (
     tally_of,
 )
 from eventbus.cli.options import Duration, Number, Rate, Ratio, json_option, yes_option
-from eventbus.errors import OperationInterrupted, OperationStopped, UnknownName
+from eventbus.errors import EventBusError, OperationInterrupted, OperationStopped, UnknownName
 
 if TYPE_CHECKING:
     from eventbus.message import Message
@@ -153,7 +153,13 @@ def _resumed(operation_id: str) -> OperationRecord:
             "--resume needs the database that the replay was noted in; without it, run the same "
             "replay again: what was moved is moved, the rest is still there"
         )
-    return resumable(log.find(operation_id), KIND)
+    record = resumable(log.find(operation_id), KIND)
+    if record.parameters.get("edit"):
+        raise click.UsageError(
+            f"operation {record.id} was an --edit, whose edits are not kept; run it again with "
+            f"--edit: what was moved is moved, the rest is as it was"
+        )
+    return record
 
 
 @dataclass
@@ -224,9 +230,9 @@ class _Replaying:
         )
         if tally is not None and tally.total:
             self._ask(tally, edit)
-        operation = self._operation(total)
+        operation = self._operation(total, edit)
         edits = self._edit(operation) if edit else None
-        if total and edits != {}:
+        if (total or self.record is not None) and edits != {}:
             self._operate(operation, edits)
         elif self.as_json:
             self._print_result(operation, None)
@@ -266,13 +272,15 @@ class _Replaying:
             most = "" if limit is None or limit >= tally.total else f", at most {limit}"
             confirm(f"Move {', '.join(parts)}{most}?", self.yes)
 
-    def _operation(self, total: int) -> Operation:
+    def _operation(self, total: int, edit: bool) -> Operation:
         from eventbus.workers.operations import Limits, Operation
 
         limits = Limits(self.options["rate"], self.options["stop_on_failures"])
-        log = audit_log(self.found.bus) if total else None
+        log = audit_log(self.found.bus) if total or self.record is not None else None
         options = {name: value for name, value in self.options.items() if name != "canary_wait"}
         parameters = parameters_of(options, self.found.letters.queues)
+        if edit:
+            parameters["edit"] = True
         return Operation(KIND, parameters, log, limits, total, self.record)
 
     # -- editing ---------------------------------------------------------------------------------
@@ -295,6 +303,7 @@ class _Replaying:
 
     def _operate(self, operation: Operation, edits: Mapping[str, Message] | None) -> None:
         from eventbus.cli.progress import shown_operation
+        from eventbus.cli.terminal import print_note
         from eventbus.workers.replay_dead_letters import Plan, Replay
 
         limit = self.options["limit"]
@@ -316,6 +325,12 @@ class _Replaying:
                 run.run()
         except (OperationInterrupted, OperationStopped, KeyboardInterrupt):
             self._print_result(operation, run)
+            raise
+        except EventBusError:
+            print_note(
+                f"{messages(sum(run.moved.values()))} moved before; the rest is where it was. Go "
+                f"on with: --resume {operation.id}"
+            )
             raise
         self._print_result(operation, run)
 
@@ -355,6 +370,12 @@ class _Replaying:
         if older:
             print_note(
                 f"{self._about_older(older)}, so they were left; --allow-repeats moves them too"
+            )
+        missing = (record.total or 0) - record.done - older
+        if run is not None and record.state == "done" and record.runs == 1 and missing > 0:
+            print_note(
+                f"{missing} fewer than were counted: somebody else has moved them, or is looking "
+                f"at them; run it again"
             )
         if record.failed and canary is None:
             print_note(f"{messages(record.failed)} came back so far")

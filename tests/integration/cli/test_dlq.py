@@ -365,7 +365,9 @@ def test_others_that_are_parked_meanwhile_do_not_stop_it(desk: Desk) -> None:
 
     with desk.worker():
         original = desk.bus.broker.admin
-        desk.bus.broker.admin = lambda: _Disturbed(original(), strangers)  # type: ignore[method-assign]
+        desk.bus.broker.admin = lambda: _Disturbed(  # type: ignore[method-assign]
+            original(), strangers, before=2
+        )
         moved = desk.json(
             "dlq", "replay", "--all", "--rate", "100", "--stop-on-failures", "0.1", "--yes"
         )
@@ -373,10 +375,11 @@ def test_others_that_are_parked_meanwhile_do_not_stop_it(desk: Desk) -> None:
 
 
 class _Disturbed:
-    """An `Admin`, before whose second transfer something happens."""
+    """An `Admin`, before one of whose transfers something happens."""
 
-    def __init__(self, admin: Any, disturb: Any) -> None:
+    def __init__(self, admin: Any, disturb: Any, before: int) -> None:
         self._admin = admin
+        self._before = before
         self._disturb = disturb
         self._transfers = 0
 
@@ -385,7 +388,7 @@ class _Disturbed:
 
     def transfer(self, *arguments: Any) -> int:
         self._transfers += 1
-        if self._transfers == 2:
+        if self._transfers == self._before:
             self._disturb()
         moved: int = self._admin.transfer(*arguments)
         return moved
@@ -433,6 +436,23 @@ def test_a_replay_goes_on_without_its_audit(
         assert (done.code, done.out) == (0, f"1 message moved back to {LEDGER}\n")
         assert said in done.err
     assert not (tmp_path / "gone.db").exists()
+
+
+def test_what_somebody_else_moves_meanwhile_is_said_to_be_missing(
+    parked: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = parked.bus.broker.admin
+
+    def somebody() -> None:
+        with closing(original()) as admin:
+            assert admin.transfer(f"{LEDGER}.dlq", lambda one: one, LEDGER, 1) == 1
+
+    monkeypatch.setattr(
+        parked.bus.broker, "admin", lambda: _Disturbed(original(), somebody, before=1)
+    )
+    done = parked.run("dlq", "replay", "--error", "ValueError", "--yes")
+    assert (done.code, done.out) == (0, f"1 message moved back to {LEDGER}\n")
+    assert "1 fewer than were counted" in done.err
 
 
 # -- editing --------------------------------------------------------------------------------------
@@ -488,6 +508,25 @@ def test_an_edited_message_whose_effect_had_happened_is_parked_not_done_again(
     assert parked.booked == [1]
     (message,) = parked.json("dlq", "show", "id-1")["messages"]
     assert "used twice" in message["reason"]
+
+
+@pytest.mark.parametrize("desk", ["embedded"], indirect=True)
+def test_an_edit_is_not_resumed_as_if_it_were_none(
+    parked: Desk, edit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eventbus.workers.operations import Operation
+
+    def interrupted(operation: Operation, most: int) -> int:
+        operation.interrupt()
+        return operation.check() or most
+
+    edit("1", "2")
+    monkeypatch.setattr(Operation, "next_batch", interrupted)
+    ended = parked.json("dlq", "replay", "--all", "--edit", "--yes", code=1)
+    monkeypatch.undo()
+    done = parked.run("dlq", "replay", "--resume", ended["operation"], "--yes")
+    assert (done.code, "whose edits are not kept" in done.err) == (2, True)
+    parked.wait_counts(0, 2)
 
 
 @pytest.mark.parametrize("desk", ["embedded"], indirect=True)
