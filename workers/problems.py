@@ -137,27 +137,44 @@ def _outbox(snapshot: Snapshot, limits: Thresholds) -> Iterator[Problem]:
 def _processes(snapshot: Snapshot) -> Iterator[Problem]:
     alive = {_role(row) for row in snapshot.living}
     for row in snapshot.processes or ():
-        report = row.report
-        what = f"{report.kind} {report.name} on {report.host} (pid {report.pid})"
         if row.gone:
             replaced = _role(row) in alive
             yield Problem(
                 "gone",
-                report.name,
-                f"{what} was killed or is cut off: last seen {age(row.seen_ms)} ago",
+                row.report.name,
+                f"{_named(row)} was killed or is cut off: last seen {age(row.seen_ms)} ago",
                 None if replaced else "start it again",
                 notice=replaced,
             )
-        elif not is_live(report, row.beat_age_ms / 1000):
+        elif _is_stuck(row):
             yield Problem(
                 "stuck",
-                report.name,
-                f"{what} has not moved for {age(row.beat_age_ms)}",
+                row.report.name,
+                f"{_named(row)} has not moved for {age(row.beat_age_ms)}",
                 "SIGUSR1 writes the stacks of its threads to its log",
             )
-        elif _should_be_ready(row, snapshot.taken_at):
-            for why in reasons(report):
-                yield Problem("not-ready", report.name, f"{what}: {why}")
+    yield from _not_ready(snapshot)
+
+
+def _not_ready(snapshot: Snapshot) -> Iterator[Problem]:
+    """One for each reason: a broker that is away stops many processes in the same way."""
+    why: dict[str, list[ProcessRow]] = {}
+    for row in snapshot.living:
+        if not _is_stuck(row) and _should_be_ready(row, snapshot.taken_at):
+            for reason in reasons(row.report):
+                why.setdefault(reason, []).append(row)
+    for reason, rows in why.items():
+        others = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        yield Problem("not-ready", rows[0].report.name, f"{_named(rows[0])}{others}: {reason}")
+
+
+def _named(row: ProcessRow) -> str:
+    report = row.report
+    return f"{report.kind} {report.name} on {report.host} (pid {report.pid})"
+
+
+def _is_stuck(row: ProcessRow) -> bool:
+    return not is_live(row.report, row.beat_age_ms / 1000)
 
 
 def _role(row: ProcessRow) -> tuple[str, str, str]:

@@ -96,6 +96,11 @@ PROBLEMS: list[tuple[str, dict[str, Any], str]] = [
         processes(process(ready=False, state="starting", started_at=time.time() - 100)),
         "starting",
     ),
+    (
+        "not-ready",
+        processes(*[process(trouble="refused", ready=False)] * 4),
+        "worker shop.worker on shop-3 (pid 7) and 3 more: refused",
+    ),
     ("missing", queue(exists=False, ready=None, consumers=None), "not on the broker"),
     ("no-consumer", queue(consumers=0), "shop.billing: 3 messages and no consumer"),
     ("no-consumer", queue(consumers=0, ready=0), "shop.billing: no consumer"),
