@@ -131,15 +131,15 @@ class Intake:
         if before == shown.breaker or valve.circuit is None:
             return
         if shown.breaker == OPEN:
-            wait_seconds = valve.circuit.probe_at - now
-            tried = "a probe failed" if before == HALF_OPEN else valve.circuit.reason
+            again = before == HALF_OPEN
             log.warning(
                 "breaker of queue %s opens: %s; the next event is tried in %.0f s",
                 queue,
-                tried,
-                wait_seconds,
+                "a probe failed" if again else valve.circuit.reason,
+                valve.circuit.probe_at - now,
             )
-            self._hooks.fire(BreakerOpened(queue, tried))
+            if not again:
+                self._hooks.fire(BreakerOpened(queue, valve.circuit.reason))
         elif shown.breaker == HALF_OPEN:
             log.info("breaker of queue %s: one event is tried", queue)
         else:

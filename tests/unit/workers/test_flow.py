@@ -150,7 +150,9 @@ def test_an_open_breaker_begins_nothing_and_holds_what_it_has(bench: Bench) -> N
 
 def test_a_probe_that_succeeds_closes_it_and_what_was_held_runs(bench: Bench) -> None:
     runs = _breaking(bench)
+    opened: list[BreakerOpened] = []
     closed: list[BreakerClosed] = []
+    bench.bus.on("breaker_opened")(opened.append)
     bench.bus.on("breaker_closed")(closed.append)
     with bench.running(concurrency=4) as worker:
         bench.consumer.deliver([message(n) for n in range(10)])
@@ -165,7 +167,7 @@ def test_a_probe_that_succeeds_closes_it_and_what_was_held_runs(bench: Bench) ->
         wait_until(lambda: QUEUE not in bench.consumer.paused, 10, "a consumer that goes on")
         assert worker.report().queues[QUEUE].breaker == "closed"
     assert set(runs) == set(range(40))
-    assert [one.queue for one in closed] == [QUEUE]
+    assert ([one.queue for one in opened], [one.queue for one in closed]) == ([QUEUE], [QUEUE])
     assert not any(one.requeue for one in bench.consumer.settlements)
 
 
