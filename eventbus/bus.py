@@ -214,7 +214,7 @@ class EventBus:
         self, event: Event, key: object, delay: timedelta | None, subject: str | None
     ) -> OutboxRow:
         options = PublishOptions(key, delay, subject)
-        if not self._publish_scopes:
+        if not self._publish_scopes or not isinstance(event, Event):
             return self._make_row(event, options)
         rows: list[OutboxRow] = []
 

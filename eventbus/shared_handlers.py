@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from eventbus.event import Event
 from eventbus.retry import Retry
 from eventbus.subscription import make_handler
+from eventbus.topology import check_name_part
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -73,13 +74,22 @@ def shared_handler(
     module = str(sys._getframe(1).f_globals.get("__name__"))
 
     def declare(function: _Function) -> _Function:
-        checked = {name: value for name, value in options.items() if name != "queue"}
-        # For its errors, which belong where the handler is written.
-        make_handler(function, patterns, **_DEFAULTS | checked, namespace={})
+        _check(function, patterns, options)
         _declared.append(SharedHandler(function, patterns, options, module))
         return function
 
     return declare
+
+
+def _check(
+    function: Callable[..., Any],
+    patterns: tuple[str | type[Event], ...],
+    options: HandlerOptions,
+) -> None:
+    """Raise what a bus would raise, where the handler is written."""
+    checked = {name: value for name, value in options.items() if name != "queue"}
+    handler = make_handler(function, patterns, **_DEFAULTS | checked, namespace={})
+    check_name_part("queue name", options.get("queue") or handler.name)
 
 
 _DEFAULTS: dict[str, Any] = {"name": None, "retry": Retry(), "transactional": False}

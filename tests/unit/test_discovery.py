@@ -148,7 +148,9 @@ def test_what_cannot_be_a_handler_is_refused_where_it_is_shared() -> None:
             yield
 
     with pytest.raises(DeclarationError, match="rate_limit"):
-        shared_handler("discovery.noted", rate_limit="0/s")(lambda event: None)
+        shared_handler("discovery.noted", name="noted", rate_limit="0/s")(lambda event: None)
+    with pytest.raises(DeclarationError, match="queue name 'a b'"):
+        shared_handler("discovery.noted", name="noted", queue="a b")(lambda event: None)
 
 
 def test_two_of_the_same_name_meet_at_the_bus(folder: Path) -> None:

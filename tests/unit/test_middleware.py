@@ -139,6 +139,14 @@ def test_what_is_published_is_validated_after_it(bus: EventBus, outbox: Outbox) 
         bus.publish(ItemSold(item=1))
 
 
+def test_what_is_no_event_does_not_come_to_it(bus: EventBus, outbox: Outbox) -> None:
+    notes: list[str] = []
+    bus.add_middleware(Named("a", notes))
+    with pytest.raises(ValidationError, match="is not an event"):
+        bus.publish({"item": 1})  # type: ignore[arg-type]
+    assert notes == []
+
+
 @pytest.mark.parametrize(
     ("attributes", "text"),
     [
