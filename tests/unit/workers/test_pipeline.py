@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import timedelta
 from typing import Annotated, Any
 
 import pytest
 
-from eventbus import Context, Event, EventBus, Retry
+from eventbus import Context, Event, EventBus, Reject, Retry, RetryLater, Skip
 from eventbus.brokers.port import Delivery
 from eventbus.message import ATTEMPTS_HEADER, HANDLER_HEADER, NOT_BEFORE_HEADER, Message
 from eventbus.outcome import Ack, DeadLetter, RetryAfter
@@ -188,3 +189,55 @@ def test_whatever_a_handler_raises_is_its_own_failure(
         raised.clear()
     assert isinstance(job.outcome, outcome)
     assert job.error is error
+
+
+@bus.handler("pipe.paid", queue="later")
+async def later(event: Paid) -> None:
+    """Raises what the test wants, after it has waited."""
+    await asyncio.sleep(0)
+    if raised:
+        raise raised[0]
+
+
+@pytest.mark.parametrize("queue", ["q", "later"])
+@pytest.mark.parametrize(
+    ("error", "outcome", "told", "level"),
+    [
+        (Skip("stale"), Ack(skipped="stale"), "skipped: Skip: stale", "INFO"),
+        (Reject("never"), DeadLetter("never"), "parked: Reject: never", "WARNING"),
+        (
+            RetryLater(timedelta(hours=1), "closed", counted=False),
+            RetryAfter(timedelta(hours=1), counted=False),
+            "retry in 3600.0 s: RetryLater: closed",
+            "INFO",
+        ),
+        (
+            RetryLater(timedelta(0)),
+            RetryAfter(timedelta(0)),
+            "retry in 0.0 s: RetryLater",
+            "WARNING",
+        ),
+    ],
+    ids=str,
+)
+def test_what_a_handler_says_itself_is_done_and_told(
+    caplog: pytest.LogCaptureFixture, queue: str, error: Any, outcome: Any, told: str, level: str
+) -> None:
+    caplog.set_level("INFO", "eventbus.worker")
+    message = Message(b'{"amount": 1}', "pipe.paid", _headers(), content_type="application/json")
+    subscriptions = {f"shop.{queue}": bus.subscription(queue)}
+    [work] = open_works([Delivery(f"shop.{queue}", 1, message)], subscriptions, 1000)
+    job = work.jobs[0]
+    raised[:] = [error]
+    try:
+        if job.handler.is_coroutine:
+            asyncio.run(Invoker(bus).run_async(job))
+        else:
+            Invoker(bus).run(job)
+    finally:
+        raised.clear()
+    assert job.outcome == outcome
+    assert job.error is (None if isinstance(error, Skip) else error)
+    [record] = caplog.records
+    assert record.getMessage().endswith(told)
+    assert record.levelname == level
