@@ -113,6 +113,11 @@ def is_named() -> bool:
     return application.bus is not None or bool(application.name)
 
 
+def application_name() -> str | None:
+    """How the application was named: ``module`` or ``module:attribute``."""
+    return _application().name
+
+
 def _application() -> Application:
     return click.get_current_context().ensure_object(Application)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eventbus.cli.application import application_option, the_bus
+from eventbus.cli.application import application_name, application_option, the_bus
 from eventbus.cli.options import log_level_option, worker_options
 from eventbus.cli.supervision import Supervision, supervision_options
 from eventbus.errors import ConfigurationError
@@ -80,7 +80,7 @@ def make_worker(bus: EventBus, options: WorkerOptions) -> Worker | Prefork:
     if options.pool == "prefork":
         from eventbus.workers.prefork.parent import Prefork
 
-        return Prefork(bus, options)
+        return Prefork(bus, options, application_name())
     from eventbus.workers.worker import Worker
 
     return Worker(bus, options)

@@ -6,6 +6,7 @@ import importlib
 import pickle
 import sys
 import traceback
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from types import ModuleType
@@ -27,6 +28,8 @@ class Assignment:
     ----------
     application:
         ``module:attribute`` of the bus.
+    modules:
+        What else declares handlers of the bus.
     path:
         The parent's ``sys.path``.
     django:
@@ -38,6 +41,7 @@ class Assignment:
     """
 
     application: str
+    modules: tuple[str, ...]
     path: tuple[str, ...]
     django: bool
     log_level: str
@@ -46,11 +50,20 @@ class Assignment:
     paused: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, bus: EventBus, options: WorkerOptions) -> Assignment:
-        """That of the children of a parent that has `bus`."""
+    def of(
+        cls, bus: EventBus, options: WorkerOptions, application: str | None = None
+    ) -> Assignment:
+        """That of the children of a parent that has `bus`.
+
+        Parameters
+        ----------
+        application:
+            How the application was named: ``module`` or ``module:attribute``.
+        """
         settings = bus.settings
         return cls(
-            where_is(bus),
+            where_is(bus, application),
+            tuple(dict.fromkeys(_declaring_modules(bus))),
             tuple(sys.path),
             _in_django(),
             settings.log_level,
@@ -77,7 +90,7 @@ class Assignment:
         """
         sys.path[:] = self.path
         try:
-            bus = _import(self.application, self.django)
+            bus = _import(self.application, self.modules, self.django)
         except EventBusError:
             raise
         except (Exception, SystemExit) as error:
@@ -87,15 +100,17 @@ class Assignment:
         return bus
 
 
-def where_is(bus: EventBus) -> str:
-    """``module:attribute`` of `bus`.
+def where_is(bus: EventBus, named: str | None = None) -> str:
+    """``module:attribute`` of `bus`, of the module that is `named` if one is.
 
     Raises
     ------
     ApplicationNotFound
         Another process could not import it.
     """
-    for known_as, module in list(sys.modules.items()):
+    if named is not None and ":" in named:
+        return named
+    for known_as, module in list(sys.modules.items()) if named is None else _only(named):
         name = _importable_name(known_as, module)
         for attribute, value in list(vars(module).items()) if name else ():
             if value is bus:
@@ -104,6 +119,17 @@ def where_is(bus: EventBus) -> str:
         f"the processes of pool prefork import the application, but {bus!r} is not an attribute of "
         f"any module; make it one, or use another pool"
     )
+
+
+def _only(name: str) -> list[tuple[str, ModuleType]]:
+    return [(name, sys.modules[name])]
+
+
+def _declaring_modules(bus: EventBus) -> Iterator[str]:
+    for handler in bus.handlers.values():
+        name = getattr(handler.function, "__module__", None)
+        if name is not None and (name := _importable_name(name, sys.modules.get(name))):
+            yield name
 
 
 def _importable_name(name: str, module: object) -> str | None:
@@ -121,10 +147,12 @@ def _in_django() -> bool:
     return apps is not None and bool(apps.apps.ready)
 
 
-def _import(application: str, django: bool) -> EventBus:
+def _import(application: str, modules: Iterable[str], django: bool) -> EventBus:
     if django:
         importlib.import_module("django").setup()
     module, _, attribute = application.partition(":")
     bus = cast("EventBus", attrgetter(attribute)(importlib.import_module(module)))
     discover_installed(bus)
+    for name in modules:
+        importlib.import_module(name)
     return bus

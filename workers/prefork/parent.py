@@ -52,6 +52,8 @@ class Prefork:
     ----------
     bus:
         An attribute of a module, so that a child can import it.
+    application:
+        How it was named: ``module`` or ``module:attribute``; by default it is looked for.
 
     Raises
     ------
@@ -61,13 +63,15 @@ class Prefork:
         No subscription has one of the queues.
     """
 
-    def __init__(self, bus: EventBus, options: WorkerOptions) -> None:
+    def __init__(
+        self, bus: EventBus, options: WorkerOptions, application: str | None = None
+    ) -> None:
         chosen = bus.subscriptions if options.queues is None else options.queues
         self._subscriptions = [bus.subscription(queue) for queue in chosen]
         self._bus = bus
         self._options = options
         self._name = options.name or f"{bus.service}.worker"
-        self._assignment = Assignment.of(bus, options)
+        self._assignment = Assignment.of(bus, options, application)
         self._places = [Place(number) for number in range(1, options.concurrency + 1)]
         self._summary = Summary(self._name, bus.service, options, self._subscriptions)
         self._paused: frozenset[str] = frozenset()

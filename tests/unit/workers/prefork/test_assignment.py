@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,27 @@ bus = EventBus("assigned")
 
 def test_a_bus_is_named_by_the_module_and_the_attribute_that_hold_it() -> None:
     assert where_is(bus) == f"{__name__}:bus"
+
+
+def test_the_module_that_was_named_goes_before_the_one_that_made_the_bus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # It may be the one that imports what declares the handlers.
+    main = ModuleType("assigned_main")
+    main.bus = bus  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "assigned_main", main)
+    assert where_is(bus, "assigned_main") == "assigned_main:bus"
+    assert where_is(bus, "assigned_main:bus") == "assigned_main:bus"
+
+
+def test_a_child_imports_what_declares_the_handlers() -> None:
+    declaring = EventBus("declaring")
+
+    @declaring.handler("it.happened", queue="q")
+    def handle(event: Any) -> None: ...
+
+    assignment = Assignment.of(declaring, _options, f"{__name__}:declaring")
+    assert assignment.modules == (__name__,)
 
 
 def test_a_bus_that_no_module_holds_is_refused_with_the_remedy() -> None:
@@ -41,7 +63,9 @@ def test_an_assignment_goes_to_another_process_unchanged() -> None:
 
 
 def test_an_application_that_cannot_be_imported_is_named_with_the_last_line() -> None:
-    assignment = Assignment("no_such_module:bus", tuple(sys.path), False, "INFO", "text", _options)
+    assignment = Assignment(
+        "no_such_module:bus", (), tuple(sys.path), False, "INFO", "text", _options
+    )
     with pytest.raises(ApplicationNotFound, match=r"'no_such_module:bus' failed: ModuleNotFound"):
         assignment.bus()
 
