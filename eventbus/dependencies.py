@@ -138,8 +138,13 @@ class Provider:
     def open(self, context: Context, stack: contextlib.ExitStack) -> Any:
         """The value for this run; what is to be closed afterwards is left to `stack`."""
         made = self._make(context)
-        if not self._is_value(made) and isinstance(made, contextlib.AbstractContextManager):
+        if self._is_value(made):
+            return made
+        if isinstance(made, contextlib.AbstractContextManager):
             return stack.enter_context(made)
+        if inspect.isawaitable(made) or isinstance(made, contextlib.AbstractAsyncContextManager):
+            # A plain function that returns one tells only now.
+            raise DeclarationError(_asynchronous(context.handler, self.kind))
         return made
 
     async def open_async(self, context: Context, stack: contextlib.AsyncExitStack) -> Any:
@@ -185,6 +190,13 @@ def _takes_context(kind: Any, factory: Callable[..., Any]) -> bool:
             f"{', '.join(p.name for p in required)}"
         )
     return bool(required)
+
+
+def _asynchronous(handler: str, kind: Any) -> str:
+    return (
+        f"handler {handler!r}: the factory of {_shown(kind)} is asynchronous, and the handler is "
+        f"not; make the handler a coroutine, or the factory plain"
+    )
 
 
 #: Given for a parameter: the value itself, from the context of the run.
@@ -248,10 +260,7 @@ class Dependencies:
         if provider is None and _is_session(annotation) and handler.transactional:
             return None if self._django else _the_session
         if provider is not None and provider.asynchronous and not handler.is_coroutine:
-            raise DeclarationError(
-                f"handler {handler.name!r}: the factory of {_shown(annotation)} is asynchronous, "
-                f"and the handler is not; make the handler a coroutine, or the factory plain"
-            )
+            raise DeclarationError(_asynchronous(handler.name, annotation))
         return provider
 
     def _remedy(self, handler: Handler, parameter: Parameter) -> str:

@@ -13,6 +13,7 @@ import pytest
 from eventbus import Context, Event, EventBus
 from eventbus.context import current_context
 from eventbus.envelope import Envelope
+from eventbus.errors import DeclarationError
 from eventbus.workers.injection import bind, bind_async
 
 
@@ -199,6 +200,33 @@ def test_a_coroutine_is_given_what_is_made_asynchronously(bus: EventBus) -> None
 
     run(bus, react)
     assert notes == ["run", "closed"]
+
+
+@contextlib.asynccontextmanager
+async def opened() -> AsyncIterator[Clock]:
+    yield Clock()
+
+
+async def awaited() -> Clock:
+    return Clock()
+
+
+@pytest.mark.parametrize("factory", [opened, awaited])
+def test_a_plain_handler_is_not_given_what_nobody_would_await(bus: EventBus, factory: Any) -> None:
+    made: list[Any] = []
+
+    def plain() -> Any:
+        made.append(factory())
+        return made[0]
+
+    bus.provide(Clock, plain)
+
+    def react(event: Sold, clock: Clock) -> None: ...
+
+    with pytest.raises(DeclarationError, match="factory of Clock is asynchronous"):
+        run(bus, react)
+    if factory is awaited:
+        made[0].close()
 
 
 def test_the_logger_tells_the_event_and_the_handler(
