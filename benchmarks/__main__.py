@@ -44,7 +44,7 @@ def main(
     seconds: int | None,
     output: Path,
 ) -> None:
-    """Measure CASES (relay, worker, latency, size; all by default) beside others.
+    """Measure CASES (all by default) beside others; a wrong name lists them.
 
     Ends with 1 when a message was lost or doubled or a contestant failed; a goal that is missed is
     reported, and no failure.
