@@ -133,6 +133,7 @@ class Replay:
 
     def _send_canary(self, size: int) -> None:
         self._handled = Handled(self.bus)
+        size = size if self.plan.limit is None else min(size, self.plan.limit)
         for queue in self.letters.queues:
             if size > sum(self.moved.values()):
                 self._transfer(queue, size)
@@ -141,7 +142,7 @@ class Replay:
             return
         self.canary = self._watch(handled)
         self.operation.note("canary", self.canary.__dict__)
-        self.operation.advance(failed=self.canary.returned)
+        self.operation.advance(failed=self.operation.record.failed + self.canary.returned)
         self.operation.check()
         if not self.canary.is_well and not self.go_on(self.canary):
             raise OperationStopped(
@@ -152,16 +153,20 @@ class Replay:
 
     def _watch(self, handled: Handled) -> Canary:
         sent = sum(self.moved.values())
+        before = self.operation.record.failed
         deadline = time.monotonic() + self.plan.canary_seconds
-        done = back = 0
+        done = 0
         while time.monotonic() < deadline:
             done = handled.look() if handled.known else 0
-            back = self._returned.at_most()
+            back = self._returned.at_most() - before
             if done + back >= sent:
-                break
+                # Unless what came were others.
+                back = self._returned.exactly() - before
+                if done + back >= sent:
+                    break
             self.operation.check()
             time.sleep(LOOK_SECONDS)
-        return Canary(sent, done if handled.known else None, self._returned.exactly())
+        return Canary(sent, done if handled.known else None, self._returned.exactly() - before)
 
     # -- the others ------------------------------------------------------------------------------
 

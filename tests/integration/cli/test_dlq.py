@@ -338,6 +338,25 @@ def test_a_canary_that_is_handled_lets_the_others_follow(parked: Desk) -> None:
         wait_until(lambda: sorted(parked.booked) == [1, 2], 30, lambda: str(parked.booked))
 
 
+def test_others_that_are_parked_meanwhile_are_no_canaries(
+    parked: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parked.unlucky.clear()
+    original = parked.bus.broker.admin
+
+    def strangers() -> None:
+        parked.put(*(failed(1_000 + number) for number in range(20)))
+
+    monkeypatch.setattr(
+        parked.bus.broker, "admin", lambda: _Disturbed(original(), strangers, after=1)
+    )
+    arguments = ("dlq", "replay", "--all", "--canary", "5", "--limit", "2")
+    with parked.worker():
+        moved = parked.json(*arguments, "--canary-wait", "30s", "--yes")
+    assert moved["canary"] == {"sent": 2, "handled": 2, "returned": 0}
+    assert moved["replayed"] == 2
+
+
 def test_a_canary_that_nobody_handles_is_undecided(parked: Desk) -> None:
     done = parked.run("dlq", "replay", "--all", "--canary", "1", "--canary-wait", "1s", "-y")
     assert done.code == 1
@@ -375,11 +394,12 @@ def test_others_that_are_parked_meanwhile_do_not_stop_it(desk: Desk) -> None:
 
 
 class _Disturbed:
-    """An `Admin`, before one of whose transfers something happens."""
+    """An `Admin`, before or after one of whose transfers something happens."""
 
-    def __init__(self, admin: Any, disturb: Any, before: int) -> None:
+    def __init__(self, admin: Any, disturb: Any, *, before: int = 0, after: int = 0) -> None:
         self._admin = admin
         self._before = before
+        self._after = after
         self._disturb = disturb
         self._transfers = 0
 
@@ -391,6 +411,8 @@ class _Disturbed:
         if self._transfers == self._before:
             self._disturb()
         moved: int = self._admin.transfer(*arguments)
+        if self._transfers == self._after:
+            self._disturb()
         return moved
 
 
