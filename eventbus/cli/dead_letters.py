@@ -140,7 +140,7 @@ def parameters_of(options: Mapping[str, Any], queues: Sequence[str]) -> dict[str
     return {
         name: value
         for name, value in {**options, "queues": list(queues)}.items()
-        if value not in (None, [], (), False)
+        if value is not None and value is not False and value not in ([], ())
     }
 
 

@@ -274,7 +274,8 @@ def test_what_waits_in_an_overflow_queue_is_mentioned_and_is_no_dead_letter(park
 
 
 def test_a_replay_moves_what_is_chosen_and_is_noted(parked: Desk) -> None:
-    moved = parked.json("dlq", "replay", "--text", '"amount":14', "--limit", "5", "--yes")
+    chosen = ("dlq", "replay", "--text", '"amount":14', "--limit", "5", "--stop-on-failures", "0")
+    moved = parked.json(*chosen, "--yes")
     assert (moved["queues"], moved["state"]) == ([{"queue": LEDGER, "replayed": 1}], "done")
     parked.wait_counts(0, 1)
     (noted,) = parked.json("operations", "list", "--kind", "dlq")["operations"]
@@ -290,6 +291,7 @@ def test_a_replay_moves_what_is_chosen_and_is_noted(parked: Desk) -> None:
         "queues": [BILLING, LEDGER],
         "text": '"amount":14',
         "limit": 5,
+        "stop_on_failures": 0.0,
     }
     assert parked.json("operations", "show", noted["id"]) == noted
     assert noted["id"] in parked.run("operations", "list").out
