@@ -193,7 +193,7 @@ def test_a_child_with_too_much_memory_leaves_after_its_handler(pools: PoolStack)
         pools.send(pools.shop.Leak(item=item, size=300_000_000))
         pools.wait_notes("leak", item + 1)
         wait_until(
-            lambda before=item: process.output.count("bytes of memory") == before + 1,
+            lambda before=item: process.output.count("MB of memory") == before + 1,
             60,
             lambda: f"a replacement\n{pools.logs()}",
         )

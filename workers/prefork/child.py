@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import NoReturn
 
 from eventbus import logs
-from eventbus.errors import EventBusError, TimeLimitExceeded
+from eventbus.errors import ConfigurationError, EventBusError, TimeLimitExceeded
 from eventbus.workers import stacks
 from eventbus.workers.host import Deadline
 from eventbus.workers.interruption import receive_interruptions
@@ -73,6 +73,16 @@ def _first_messages(channel: Channel) -> list[Message]:
             return messages
 
 
+def _check_memory(most: int | None) -> None:
+    """Raise where processes would be replaced for ever, each before its first handler."""
+    found = resident_bytes()
+    if most is not None and found >= most:
+        raise ConfigurationError(
+            f"--max-memory-per-child is {most // 10**6} MB, and a process of this application has "
+            f"{found // 10**6} MB before its first handler; give more"
+        )
+
+
 class Child:
     """The worker, what runs it, and who talks to the parent."""
 
@@ -92,6 +102,7 @@ class Child:
         try:
             self._options = assignment.options
             bus = assignment.bus()
+            _check_memory(assignment.options.max_memory_per_child)
             logs.configure(bus.settings.log_level, bus.settings.log_format)
             self._worker = Worker(bus, assignment.options, host=self)
             self._worker.set_paused(assignment.paused)
@@ -212,4 +223,4 @@ class Child:
         self._channel.send("report", report=report.as_dict())
         most = self._options.max_memory_per_child
         if most is not None and resident_bytes() > most:
-            self.retire(f"it has more than {most} bytes of memory")
+            self.retire(f"it has more than {most // 10**6} MB of memory")

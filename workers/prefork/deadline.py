@@ -41,7 +41,10 @@ class SharedDeadline:
         value: float = _value.unpack_from(self._memory, 0)[0]
         return value
 
-    def close(self) -> None:
-        """Let go of it."""
-        self._memory.close()
+    def forget_fd(self) -> None:
+        """Close `fd`; the memory stays."""
         os.close(self.fd)
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self._memory.close()

@@ -160,6 +160,7 @@ class Prefork:
         in_database = self._bus.settings.redis_url is None
         if in_database or any(handler.transactional for handler in handlers):
             database.check(self._bus.engine)
+            self._bus.engine.dispose()
         store = make_store(self._bus)
         try:
             store.ping()
@@ -181,8 +182,11 @@ class Prefork:
             for place in self._places
             for child in place.children
         }
-        ready = select.select([self._woken, *talkers], [], [], TICK_SECONDS)[0]
-        for source in ready:
+        # Not `select.select`, which knows descriptors below 1024 only.
+        poll = select.poll()
+        for source in (self._woken, *talkers):
+            poll.register(source, select.POLLIN)
+        for source, _event in poll.poll(TICK_SECONDS * 1000):
             if source == self._woken:
                 os.read(self._woken, 4096)
             else:

@@ -244,6 +244,7 @@ class _Ends:
 
     def __exit__(self, *_: object) -> None:
         self.theirs.close()
+        self.deadline.forget_fd()
         if not self._handed:
             self.ours.close()
             self.deadline.close()

@@ -56,6 +56,12 @@ def test_an_application_that_no_child_can_import_ends_with_2_and_the_reason(shop
     )
 
 
+def test_less_memory_than_a_process_begins_with_is_no_endless_replacing(shop: Shop) -> None:
+    ended = shop.run("worker", "-P", "prefork", "-c", "2", "--max-memory-per-child", "10MB")
+    assert ended.returncode == 2
+    assert "--max-memory-per-child is 10 MB, and a process" in ended.stderr
+
+
 def test_a_fork_of_an_application_that_opens_a_connection_is_refused(shop: Shop) -> None:
     (shop.folder / "connected.py").write_text(
         "import socket\npair = socket.socketpair()\nfrom eventbus import Event, EventBus\n"
