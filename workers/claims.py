@@ -155,7 +155,7 @@ class Claims:
             if job.doomed:
                 doomed.append(job.key)
             elif isinstance(job.outcome, Return) or job.busy:
-                not_begun.append(job.key)
+                not_begun.append(job)
             elif isinstance(job.outcome, Ack) and not job.handler.transactional:
                 done.append(job)
             else:
@@ -175,12 +175,19 @@ class Claims:
         if failed:
             self._ask(lambda: self._store.release(failed, self._token))
             self._drop(failed)
-        if not_begun:
-            self._ask(lambda: self._store.unclaim(not_begun, self._token))
-            self._drop(not_begun)
+        self.unclaim(not_begun)
         if doomed:
             self._ask(lambda: self._store.unclaim(doomed, self._token, 0, KEEP_DOOMED_MS))
             self._drop(doomed)
+
+    def unclaim(self, jobs: Sequence[Job]) -> None:
+        """Give back the claims of jobs that are to wait on."""
+        keys = [job.key for job in jobs if job.claimed]
+        if keys:
+            self._ask(lambda: self._store.unclaim(keys, self._token))
+            self._drop(keys)
+        for job in jobs:
+            job.claimed = False
 
     def abandon(self, jobs: Sequence[Job]) -> None:
         """Leave the claims of jobs that still run while the process ends.

@@ -274,6 +274,13 @@ class Scheduler:
                 self._at_gates += 1
         return admitted
 
+    def put_back(self, jobs: Sequence[Job], now: float) -> None:
+        """Jobs that were to be claimed wait at their gates again, before the others."""
+        for job in reversed(jobs):
+            self.leave(job, begun=False)
+            self._gates[job.handler.name].waiting.appendleft((now, job))
+        self._at_gates += len(jobs)
+
     def next_jobs(self, now: float) -> list[Job]:
         """The jobs that waited at a gate and are to be claimed now."""
         if not self._at_gates or self._holds_back(now):

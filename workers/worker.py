@@ -259,11 +259,26 @@ class Worker:
 
     def _adjust(self, now: float) -> None:
         """Follow pauses and breakers, and give back what waits because of them."""
+        closed = set(self._scheduler.closed)
         deliveries, jobs = self._intake.adjust(self._paused, now)
+        if not self._scheduler.closed <= closed:
+            self._put_back(now)
         if deliveries:
             self._requeue(deliveries)
         if jobs:
             self._return(jobs)
+
+    def _put_back(self, now: float) -> None:
+        """Take the jobs of closed queues that are claimed and not begun out of the pools."""
+        unclaimed = []
+        for job in self._pools.withdraw():
+            if job.queue in self._scheduler.closed:
+                unclaimed.append(job)
+            else:
+                self._pools.submit(job)
+        self._running.difference_update(unclaimed)
+        self._claims.unclaim(unclaimed)
+        self._scheduler.put_back(unclaimed, now)
 
     def _begin_next(self, now: float) -> bool:
         """Begin what the scheduler says; whether that was something."""

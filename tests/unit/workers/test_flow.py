@@ -148,6 +148,30 @@ def test_an_open_breaker_begins_nothing_and_holds_what_it_has(bench: Bench) -> N
     assert [one.requeue for one in bench.consumer.settlements] == [False] * 10 + [True] * 20
 
 
+def test_what_is_claimed_and_not_begun_when_it_opens_waits_with_the_rest(bench: Bench) -> None:
+    """Quick handlers are claimed far ahead; they are not to fail all of that."""
+    bench.bus.queue("added", breaker=Breaker(minimum=10))
+    go = threading.Event()
+    runs: list[int] = []
+
+    @bench.bus.handler("item.added", queue="added")
+    def add(event: ItemAdded) -> None:
+        runs.append(event.item)
+        assert event.item < 20 or go.wait(10)
+        raise Down
+
+    with bench.running(concurrency=1) as worker:
+        worker._mean_seconds = 1e-4
+        bench.consumer.deliver([message(n) for n in range(100)])
+        wait_until(lambda: worker.report().waiting == 79, 10, "all but the first 21 that wait")
+        go.set()
+        bench.consumer.wait_settled(21)
+        assert bench.consumer.paused == {QUEUE}
+        assert sum(len(call) for call in bench.store.claimed) > 21
+        assert bench.store.model.records == {}, "failed or given back"
+    assert runs == list(range(21))
+
+
 def test_a_probe_that_succeeds_closes_it_and_what_was_held_runs(bench: Bench) -> None:
     runs = _breaking(bench)
     opened: list[BreakerOpened] = []
