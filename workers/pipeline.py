@@ -35,7 +35,7 @@ from eventbus.middleware import (
     call_through_async,
     scopes,
 )
-from eventbus.outcome import Ack, DeadLetter, RetryAfter
+from eventbus.outcome import Ack, DeadLetter, Outcome, RetryAfter
 from eventbus.retry import describe
 from eventbus.subscription import Handler, Subscription
 
@@ -267,7 +267,7 @@ class Invoker:
             job.outcome = DeadLetter(str(error))
         else:
             job.outcome = job.handler.retry.next(job.attempt, error)
-            if not isinstance(job.outcome, Ack):
+            if _is_failure(job.outcome):
                 job.error = error
             _log(job, error)
 
@@ -287,6 +287,12 @@ class Invoker:
                 self._hooks.fire(HandlerSucceeded(context, job.event, job.seconds))
             else:
                 self._hooks.fire(HandlerSkipped(context, job.event, skipped))
+
+
+def _is_failure(outcome: Outcome) -> bool:
+    """Whether a run has failed, and was not ended by the handler for another reason."""
+    waits = isinstance(outcome, RetryAfter) and not outcome.counted
+    return not (waits or isinstance(outcome, Ack))
 
 
 def _log(job: Job, error: BaseException) -> None:
