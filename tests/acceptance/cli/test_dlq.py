@@ -138,3 +138,10 @@ def _wait_noted(log: OperationLog, done: int) -> None:
     from tests.waiting import wait_until
 
     wait_until(lambda: any(one.done == done for one in log.latest(1)), 30, f"{done} done")
+
+
+def test_doctor_finds_dead_letters(parked: tuple[Shop, list[str]]) -> None:
+    shop, _ = parked
+    done = shop.run("doctor")
+    assert done.returncode == 4
+    assert "eventbus dlq list --queue ledger" in done.stdout
