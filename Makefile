@@ -12,6 +12,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 PYTEST_ARGS ?=
+# Each process starts servers of its own; most tests wait, so two are well used on one processor too.
+TEST_PROCESSES ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 .PHONY: help
 help: ## list the targets
@@ -54,7 +57,7 @@ demo: $(STAMPS)/demo ## run the sample shop, with no server at all
 
 .PHONY: test
 test: install servers ## run the whole test suite against private instances of the real servers
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: install ## ruff, mypy, import-linter
@@ -69,7 +72,7 @@ format: install ## let ruff put the code in order
 
 .PHONY: faults
 faults: install servers ## run the tests that kill servers and processes
-	$(BIN)/python -m pytest -m faults $(PYTEST_ARGS)
+	$(PYTEST) -m faults $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: $(STAMPS)/bench servers ## measure, print the tables, write JSON
