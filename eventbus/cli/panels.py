@@ -51,12 +51,6 @@ class Panel:
         """The cells without their styles."""
         return [[cell.text for cell in row] for row in self.rows]
 
-    @property
-    def styles(self) -> list[str]:
-        """One for each row, where a terminal has no style for each cell: the worst of them."""
-        rows = [{cell.style for cell in row} for row in self.rows]
-        return [next((style for style in (BAD, WARN) if style in row), "") for row in rows]
-
 
 UNKNOWN = Cell("?", DIM)
 _NONE = Cell("-", DIM)

@@ -50,8 +50,9 @@ def list_queues(as_json: bool) -> None:
              "away": {"database"|"broker": TEXT}}
     """
     from eventbus.cli import panels
+    from eventbus.cli.panel_table import print_panel
     from eventbus.cli.status import queue_as_dict
-    from eventbus.cli.terminal import print_json, print_note, print_table
+    from eventbus.cli.terminal import print_json, print_note
     from eventbus.workers.snapshot import Reader
 
     with Reader(bus_or_settings(DATABASE, BROKER)) as reader:
@@ -60,8 +61,7 @@ def list_queues(as_json: bool) -> None:
         queues = [queue_as_dict(queue) for queue in snapshot.queues]
         print_json({"queues": queues, "away": snapshot.away})
     else:
-        panel = panels.queue_panel(snapshot.queues)
-        print_table(panel.columns, panel.texts, styles=panel.styles, empty="no queue is known")
+        print_panel(panels.queue_panel(snapshot.queues), empty="no queue is known")
         for queue in snapshot.queues:
             if queue.pause is not None:
                 print_note(f"{queue.name}: {_told(queue.pause)}")

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from eventbus.cli import panels
-from eventbus.cli.panels import DIM, WARN, Cell, Panel
+from eventbus.cli.panel_table import table_lines
+from eventbus.cli.panels import DIM, WARN, Cell
 from eventbus.cli.terminal import escape
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 #: Samples kept: as many as the widest terminal has room for.
 HISTORY = 300
 
-#: Characters that a name keeps when there is no room for it.
-_SHORTEST_NAME = 12
-_GAP = 2
 _BARS = " ▁▂▃▄▅▆▇█"
 _ASCII_BARS = " _.:-=+*#"
 
@@ -100,9 +97,9 @@ def draw(frame: Frame, width: int, height: int) -> list[Text]:
     for_queues, for_processes = share(room, len(queues.rows), len(processes.rows))
     spare = room - for_queues - for_processes
     lines += _courses(frame, width, min(spare // _COURSES, _HIGHEST_COURSE))
-    lines += [Text(), *_table(queues, "no queue is known", width, for_queues)]
+    lines += [Text(), *table_lines(queues, "no queue is known", width, for_queues)]
     nobody = "the database is away" if snapshot.processes is None else "no process runs"
-    lines += [Text(), *_table(processes, nobody, width, for_processes)]
+    lines += [Text(), *table_lines(processes, nobody, width, for_processes)]
     lines += [Text() for _ in range(height - len(lines))]
     return [_cut(line, width, frame.unicode) for line in lines[:height]]
 
@@ -223,67 +220,6 @@ def chart(values: Sequence[float], width: int, high: int, unicode: bool = True) 
         )
         rows.append(drawn.rjust(width))
     return rows
-
-
-# -- tables ---------------------------------------------------------------------------------------
-
-
-def _table(panel: Panel, empty: str, width: int, most: int) -> Iterator[Text]:
-    """A heading and at most `most` lines."""
-    rows = [[Cell(escape(cell.text), cell.style) for cell in row] for row in panel.rows]
-    columns = fit(panel, rows, width)
-    yield _row([Cell(panel.columns[n].title.upper(), DIM) for n, _ in columns], panel, columns)
-    if not rows:
-        yield Text(f" {empty}", style=DIM)
-        return
-    shown = rows if len(rows) <= most else rows[: max(most - 1, 0)]
-    for row in shown:
-        yield _row([row[number] for number, _ in columns], panel, columns)
-    if len(shown) < len(rows):
-        yield Text(f" {len(rows) - len(shown)} more", style=DIM)
-
-
-def fit(panel: Panel, rows: Sequence[Sequence[Cell]], width: int) -> list[tuple[int, int]]:
-    """The columns to show, each with its width: the least missed go first, then names are cut."""
-    widths = [
-        max(len(column.title), *(cell_len(row[number].text) for row in rows), 0)
-        if rows
-        else len(column.title)
-        for number, column in enumerate(panel.columns)
-    ]
-    name = next((n for n, c in enumerate(panel.columns) if c.title in ("queue", "name")), 0)
-    chosen = list(range(len(panel.columns)))
-    while _needed(chosen, widths) > width:
-        spare = _needed(chosen, widths) - width
-        if widths[name] - spare >= min(_SHORTEST_NAME * 2, widths[name]):
-            widths[name] -= spare
-            break
-        droppable = [number for number in chosen if panel.least[number]]
-        if not droppable:
-            widths[name] = max(widths[name] - spare, _SHORTEST_NAME)
-            break
-        chosen.remove(max(droppable, key=lambda number: (panel.least[number], number)))
-    return [(number, widths[number]) for number in chosen]
-
-
-def _needed(chosen: Sequence[int], widths: Sequence[int]) -> int:
-    return 1 + sum(widths[number] for number in chosen) + _GAP * (len(chosen) - 1)
-
-
-def _row(cells: Sequence[Cell], panel: Panel, columns: Sequence[tuple[int, int]]) -> Text:
-    line = Text(" ")
-    for position, (cell, (number, width)) in enumerate(zip(cells, columns, strict=True)):
-        if position:
-            line.append(" " * _GAP)
-        text = cell.text if cell_len(cell.text) <= width else _shortened(cell.text, width)
-        space = " " * (width - cell_len(text))
-        right = panel.columns[number].align == "right"
-        line.append(space + text if right else text + space, style=cell.style)
-    return line
-
-
-def _shortened(text: str, width: int) -> str:
-    return set_cell_size(text, max(width - 2, 0)) + ".."
 
 
 def _cut(line: Text, width: int, unicode: bool) -> Text:

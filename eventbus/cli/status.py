@@ -102,26 +102,24 @@ def command(check: bool, as_json: bool, **thresholds: Any) -> None:
 
 def _print(snapshot: Snapshot, problems: Sequence[Problem]) -> None:
     from eventbus.cli import panels
-    from eventbus.cli.terminal import print_styled, print_table
+    from eventbus.cli.panel_table import print_panel
+    from eventbus.cli.terminal import print_styled
 
     print_styled(*panels.verdict(snapshot, problems))
     for line in panels.problem_lines(problems):
-        print_styled(f"  {line.text}", line.style)
+        print_styled(line.text, line.style, indent=2)
     click.echo()
     for title, cells in (
         ("outbox", panels.outbox_cells(snapshot)),
         ("rates", panels.rate_cells(snapshot)),
     ):
         click.echo(f"{title:<8}" + "  ".join(f"{name} {cell.text}" for name, cell in cells))
-    queues = panels.queue_panel(snapshot.queues)
     click.echo()
-    print_table(queues.columns, queues.texts, styles=queues.styles, empty="no queue is known")
+    print_panel(panels.queue_panel(snapshot.queues), empty="no queue is known")
     if snapshot.processes is not None:
-        processes = panels.process_panel(snapshot.processes, snapshot.taken_at)
         click.echo()
-        print_table(
-            processes.columns, processes.texts, styles=processes.styles, empty="no process runs"
-        )
+        processes = panels.process_panel(snapshot.processes, snapshot.taken_at)
+        print_panel(processes, empty="no process runs")
 
 
 def as_dict(snapshot: Snapshot, problems: Sequence[Problem]) -> dict[str, Any]:

@@ -50,16 +50,25 @@ def print_line(text: str) -> None:
     click.echo(escape(text))
 
 
-def print_styled(text: str, style: str) -> None:
-    """Print one line of a result, in a terminal with the `style`, as rich has them."""
+def print_styled(text: str, style: str, indent: int = 0) -> None:
+    """Print one line of a result, in a terminal with the `style`, as rich has them.
+
+    Parameters
+    ----------
+    indent:
+        Columns before it, also of the lines into which a narrow terminal folds it, and two more.
+    """
     if not sys.stdout.isatty():
-        print_line(text)
+        print_line(" " * indent + text)
         return
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False, emoji=False, markup=False)
-    console.print(Text(escape(text), style=style))
+    first, *others = Text(escape(text)).wrap(console, max(console.width - indent - 2, 10))
+    for number, line in enumerate([first, *others]):
+        line.rstrip()
+        console.print(Text(" " * (indent + (2 if number else 0)) + line.plain, style=style))
 
 
 def print_json(value: Any) -> None:

@@ -75,10 +75,3 @@ def test_a_queue_in_a_word(queue: QueueState, text: str) -> None:
 def test_what_is_not_known_is_no_zero() -> None:
     (row,) = panels.queue_panel([QueueState("q")]).texts
     assert row == ["q", "?", *["-"] * 8]
-
-
-def test_a_row_has_the_style_of_the_worst_in_it() -> None:
-    good = QueueState("q", exists=True, consumers=1, ready=5)
-    paused = QueueState("q", exists=True, consumers=1, pause=Pause("q", 0, "ada", ""))
-    bad = QueueState("q", exists=True, consumers=1, retrying=1, dead_letters=1)
-    assert panels.queue_panel([good, paused, bad]).styles == ["", panels.WARN, panels.BAD]
