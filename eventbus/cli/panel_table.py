@@ -59,12 +59,10 @@ def table_lines(panel: Panel, empty: str, width: int, most: int | None = None) -
 def fit(panel: Panel, rows: Sequence[Sequence[Cell]], width: int) -> list[tuple[int, int]]:
     """The columns to show, each with its width: the least missed go first, then names are cut."""
     widths = [
-        max(len(column.title), *(cell_len(row[number].text) for row in rows), 0)
-        if rows
-        else len(column.title)
+        max([len(column.title), *(cell_len(row[number].text) for row in rows)])
         for number, column in enumerate(panel.columns)
     ]
-    name = next((n for n, c in enumerate(panel.columns) if c.title in ("queue", "name")), 0)
+    name = next(number for number, column in enumerate(panel.columns) if column.fold)
     chosen = list(range(len(panel.columns)))
     while _needed(chosen, widths) > width:
         spare = _needed(chosen, widths) - width

@@ -37,7 +37,7 @@ class Panel:
     Parameters
     ----------
     columns:
-        In order.
+        In order; the one that folds has the names, which may be shortened.
     least:
         For each column how much it is missed where there is no room for all: 0 stays always.
     """
@@ -56,7 +56,7 @@ UNKNOWN = Cell("?", DIM)
 _NONE = Cell("-", DIM)
 
 _QUEUE_COLUMNS = (
-    (Column("queue"), 0),
+    (Column("queue", fold=True), 0),
     (Column("state"), 0),
     (Column("ready", "right"), 0),
     (Column("consumers", "right"), 3),
@@ -70,7 +70,7 @@ _QUEUE_COLUMNS = (
 
 _PROCESS_COLUMNS = (
     (Column("kind"), 0),
-    (Column("name"), 0),
+    (Column("name", fold=True), 0),
     (Column("host"), 2),
     (Column("pid", "right"), 2),
     (Column("pool"), 3),
