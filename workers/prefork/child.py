@@ -168,7 +168,10 @@ class Child:
         while True:
             now = time.monotonic()
             if now >= next_report:
-                self._report()
+                try:
+                    self._report()
+                except Exception:  # of whatever kind: without this thread nobody hears the parent
+                    logger.exception("this process cannot report to its parent")
                 next_report = now + (REPORT_SECONDS if self._ready else START_SECONDS)
             ready = select.select(sources, [], [], max(next_report - now, 0))[0]
             if self._woken in ready:
