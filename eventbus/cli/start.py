@@ -182,6 +182,7 @@ def supervise(
 
     if is_trial():
         supervisor.exit_process(0)
+    supervisor.note_signals(stops=True)
     code = exit_code_of(lambda: _supervise(bus, services, supervision, prepare))
     if code != supervisor.Ending.RESTART:
         supervisor.exit_process(code)
@@ -214,7 +215,6 @@ def _supervise(
         systemd.start()
     if reloader.is_child():
         reloader.end_with_watcher()
-    supervisor.note_signals(stops=True)
     with presence:
         return supervisor.supervise(
             services, startup=startup, announcer=systemd, trial=supervision.launch.problem

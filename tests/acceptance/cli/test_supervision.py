@@ -244,7 +244,7 @@ def test_hup_with_code_that_cannot_be_imported_changes_nothing(shop: Shop, comma
         assert "No module named 'nowhere'" in process.err
         change_code(shop, "from nowhere import it\n", "")
         process.send(signal.SIGHUP)
-        wait_until(lambda: process.err.count("  service shop") == 2, 30, lambda: process.err)
+        wait_until(lambda: process.err.count("publishing 32") == 2, 30, lambda: process.err)
         assert process.end() == 0
 
 
