@@ -382,10 +382,7 @@ def _among_list(column: Any, sequences: Collection[int]) -> Any:
 def _batch_statement() -> Any:
     now = now_ms()
     earlier = tables.outbox.alias("held")
-    waits = sa.or_(
-        sa.and_(earlier.c.state == "pending", earlier.c.available_at_ms > now),
-        earlier.c.state == "held",
-    )
+    waits = _case_of_state(earlier, pending=earlier.c.available_at_ms > now, held=sa.true())
     return _rows_to_publish(False).where(
         _outbox.state == "pending",
         sa.or_(_outbox.attempts == 0, _outbox.available_at_ms <= now),
@@ -395,11 +392,17 @@ def _batch_statement() -> Any:
 
 def _held_batch_statement() -> Any:
     earlier = tables.outbox.alias("held")
-    waits = sa.or_(
-        earlier.c.state == "pending",
-        sa.and_(earlier.c.state == "held", earlier.c.name != _outbox.name),
-    )
+    waits = _case_of_state(earlier, pending=sa.true(), held=earlier.c.name != _outbox.name)
     return _rows_to_publish(True).where(_IS_HELD, ~_has_earlier_of_its_key(earlier, waits))
+
+
+def _case_of_state(row: Any, pending: Any, held: Any) -> Any:
+    """`pending` or `held`, as the state of `row` is.
+
+    As a CASE: the index by state would find all the earlier rows of that state, not of the key.
+    """
+    by_state = sa.case((row.c.state == "pending", pending), (row.c.state == "held", held))
+    return by_state.is_(sa.true())
 
 
 def _rows_to_publish(held: bool) -> Any:
