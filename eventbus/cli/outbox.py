@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from eventbus.cli.application import DATABASE, application_option, bus_or_settings
-from eventbus.cli.options import Number, json_option
+from eventbus.cli.options import Number, json_option, split_list, yes_option
+from eventbus.errors import UnknownName
+
+if TYPE_CHECKING:
+    from eventbus.outbox.failed_rows import Choice, FailedRows
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 #: States of a row in the outbox, then the two kinds of rows in the event log.
 STATES = ("pending", "held", "delayed", "failed", "logged", "unrouted")
@@ -17,7 +23,10 @@ STATES = ("pending", "held", "delayed", "failed", "logged", "unrouted")
 @click.group("outbox")
 @application_option
 def command() -> None:
-    """Count and list the events in the outbox. Without -A in EVENTBUS_DATABASE_URL."""
+    """Count, list and show the events in the outbox; retry or delete those that were given up.
+
+    Without -A in EVENTBUS_DATABASE_URL.
+    """
 
 
 @command.command("stats")
@@ -43,9 +52,15 @@ def stats(as_json: bool) -> None:
     print_pairs(
         [
             ("pending", f"{found.pending}  wait to be published{oldest}"),
-            ("held", f"{found.held}  of them held back: a queue is full, or they could not be sent"),
+            (
+                "held",
+                f"{found.held}  of them held back: a queue is full, or they cannot be sent",
+            ),
             ("delayed", f"{found.delayed}  until their time has come"),
-            ("failed", f"{found.failed}  given up; see 'eventbus outbox list --state failed'"),
+            (
+                "failed",
+                f"{found.failed}  given up; see 'outbox list --state failed' and 'outbox retry'",
+            ),
             ("logged", f"{found.logged}  published, kept in the event log"),
             (
                 "unrouted",
@@ -155,3 +170,187 @@ def _public(row: Mapping[str, Any]) -> dict[str, Any]:
         name.removesuffix("_ms"): moment(value) if name.endswith("_at_ms") else value
         for name, value in row.items()
     }
+
+
+# -- one event ------------------------------------------------------------------------------------
+
+
+@command.command("show")
+@application_option
+@click.argument("id")
+@json_option
+def show(id: str, as_json: bool) -> None:  # noqa: A002 - the argument's name
+    """Show the event ID, which waits in the outbox or is in the event log.
+
+    \b
+    --json: {"seq", "id", "event", "key", "state", "attempts", "created_at", "available_at",
+             "published_at", "error", "attributes": {}, "body": TEXT|null, "body_base64": TEXT|null}
+    """
+    from eventbus.cli.terminal import escape, print_json, print_pairs
+
+    row = _find(id)
+    details = {**_public(_shape(row)), "attributes": _attributes(row), **_body(row["body"])}
+    if as_json:
+        print_json(details)
+        return
+    attributes = details.pop("attributes")
+    body, encoded = details.pop("body"), details.pop("body_base64")
+    print_pairs(list(details.items()))
+    click.echo("attributes")
+    for name, value in sorted(attributes.items()):
+        click.echo(f"  {escape(name)}: {escape(value)}")
+    click.echo("body" if encoded is None else "body (base64)")
+    click.echo(f"  {escape(body if encoded is None else encoded)}")
+
+
+def _find(event_id: str) -> Mapping[str, Any]:
+    import sqlalchemy as sa
+
+    from eventbus import tables
+    from eventbus.database import reading
+
+    with reading(bus_or_settings(DATABASE).engine) as connection:
+        for table in (tables.outbox, tables.event_log):
+            found = connection.execute(
+                sa.select(table).where(table.c.event_id == event_id).limit(1)
+            )
+            if row := found.mappings().first():
+                return dict(row)
+    raise UnknownName(f"no event {event_id!r} is in the outbox or in the event log")
+
+
+def _attributes(row: Mapping[str, Any]) -> dict[str, str]:
+    """The event's CloudEvents attributes; as one text where somebody has damaged them."""
+    import json
+
+    try:
+        found = json.loads(row["attributes"])
+        return {str(name): str(value) for name, value in found.items()}
+    except (ValueError, AttributeError, RecursionError):
+        return {"": str(row["attributes"])}
+
+
+def _body(body: bytes) -> dict[str, str | None]:
+    import base64
+
+    try:
+        return {"body": bytes(body).decode(), "body_base64": None}
+    except UnicodeDecodeError:
+        return {"body": None, "body_base64": base64.b64encode(bytes(body)).decode("ascii")}
+
+
+# -- what was given up ----------------------------------------------------------------------------
+
+
+def _choice_options(function: _Function) -> _Function:
+    for option in reversed(
+        (
+            click.option(
+                "--id",
+                "ids",
+                multiple=True,
+                metavar="IDS",
+                callback=split_list,
+                help="Only these events.",
+            ),
+            click.option(
+                "-e",
+                "--event",
+                "names",
+                multiple=True,
+                metavar="NAMES",
+                callback=split_list,
+                help="Only events of these names.",
+            ),
+            click.option("--all", "everything", is_flag=True, help="All that were given up."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+@command.command("retry")
+@application_option
+@_choice_options
+@json_option
+def retry(ids: list[str], names: list[str], everything: bool, as_json: bool) -> None:
+    """Publish events again that were given up, with a fresh count of attempts.
+
+    \b
+    --json: {"events": {NAME: NUMBER}, "retried": NUMBER}
+    """
+    from eventbus.workers.operations import Operation
+
+    failed, choice, counts = _chosen(ids, names, everything)
+    with _operation(Operation, "outbox.retry", ids, names, counts) as operation:
+        operation.advance(failed.retry(choice))
+    _print_done("retried", counts, operation.record.done, as_json)
+
+
+@command.command("purge")
+@application_option
+@_choice_options
+@yes_option
+@json_option
+def purge(ids: list[str], names: list[str], everything: bool, yes: bool, as_json: bool) -> None:
+    """Delete events that were given up: they are never published.
+
+    \b
+    --json: {"events": {NAME: NUMBER}, "deleted": NUMBER}
+    """
+    from eventbus.cli.terminal import confirm
+    from eventbus.workers.operations import Operation
+
+    failed, choice, counts = _chosen(ids, names, everything)
+    if counts:
+        what = ", ".join(f"{number} {name}" for name, number in counts.items())
+        confirm(f"Delete {what} from the outbox? No consumer will ever hear of it.", yes)
+    with _operation(Operation, "outbox.purge", ids, names, counts) as operation:
+        operation.advance(failed.delete(choice))
+    _print_done("deleted", counts, operation.record.done, as_json)
+
+
+def _chosen(
+    ids: list[str], names: list[str], everything: bool
+) -> tuple[FailedRows, Choice, dict[str, int]]:
+    """The rows that were asked for, and how many there are of each name.
+
+    Raises
+    ------
+    UnknownName
+        What was named is not there: a mistyped name must not pass for work done.
+    """
+    from eventbus.outbox.failed_rows import Choice, FailedRows
+
+    if not (ids or names or everything):
+        raise click.UsageError("say which events: --id, --event or --all")
+    if everything and (ids or names):
+        raise click.UsageError("--all and --id or --event exclude each other")
+    failed = FailedRows(bus_or_settings(DATABASE).engine)
+    choice = Choice(tuple(ids) or None, tuple(names) or None)
+    counts = failed.count(choice)
+    missing = sorted(set(names) - set(counts))
+    if ids:
+        missing += sorted(set(ids) - failed.ids(choice))
+    if missing:
+        shown = ", ".join(repr(name) for name in missing)
+        raise UnknownName(f"nothing was given up of {shown}; see 'outbox list --state failed'")
+    return failed, choice, counts
+
+
+def _operation(
+    make: Any, kind: str, ids: list[str], names: list[str], counts: dict[str, int]
+) -> Any:
+    from eventbus.workers.operation_log import OperationLog
+
+    log = OperationLog(bus_or_settings(DATABASE).engine)
+    return make(kind, {"ids": ids, "events": names}, log=log, total=sum(counts.values()))
+
+
+def _print_done(verb: str, counts: dict[str, int], done: int, as_json: bool) -> None:
+    from eventbus.cli.terminal import print_json, print_line
+
+    if as_json:
+        print_json({"events": counts, verb: done})
+    else:
+        print_line(f"{done} {'event' if done == 1 else 'events'} {verb}")
