@@ -99,6 +99,7 @@ def _all_met(stack: Stack) -> bool:
     return all(len(stack.effects(handler)) >= ITEMS - 1 for handler in ("meet", "meet_booked"))
 
 
+@pytest.mark.parametrize("stack", ["rabbitmq+redis", "embedded"], indirect=True)
 def test_the_innocent_that_are_killed_several_times_are_not_parked(stack: Stack) -> None:
     """As by an operator, or by the kernel for want of memory."""
     go = stack.folder / "go"
