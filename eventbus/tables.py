@@ -37,6 +37,12 @@ def _is_mysql(dialect: Dialect) -> bool:
     return dialect.name in ("mysql", "mariadb")
 
 
+def _has_partial_indexes(
+    ddl: Any, target: Any, bind: Any, *args: Any, dialect: Dialect, **options: Any
+) -> bool:
+    return not _is_mysql(dialect)
+
+
 # `with_variant` would do the same, but it needs the MySQL dialect, some MiB of it, in processes
 # that will never see MySQL. MySQL's BLOB and TEXT end at 64 KiB; a longer value would be refused,
 # or cut.
@@ -139,7 +145,7 @@ outbox_held_name = Index(
     outbox.c.seq,
     postgresql_where=outbox.c.state == "held",
     sqlite_where=outbox.c.state == "held",
-).ddl_if(callable_=lambda ddl, target, bind, **_: not _is_mysql(bind.dialect))
+).ddl_if(callable_=_has_partial_indexes)
 
 #: Which dispatcher publishes which part of the outbox; the lease fences its settlements.
 shard = Table(

@@ -149,6 +149,7 @@ def subscription_topology(
     """
     parked = dead_letter_queue_name(queue)
     dead = Queue(parked, {"x-queue-type": "quorum", "x-delivery-limit": UNLIMITED_DELIVERIES})
+    bounded: tuple[Queue, ...]
     if overflow is Overflow.BLOCK:
         bounded = (_refusing_queue(queue, max_length),)
     else:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from datetime import timedelta
+from typing import Any
 
 import pika
 import pytest
 import sqlalchemy as sa
 
-from eventbus import Event, EventBus, tables, topology
+from eventbus import Context, Event, EventBus, Retry, tables, topology
+from eventbus.brokers.port import Settlement
 from eventbus.message import HANDLER_HEADER, REASON_HEADER
+from eventbus.outbox.publication import to_publication
+from eventbus.outbox.store import OutboxStore
 from eventbus.workers import overflow
 from eventbus.workers.dispatcher import Dispatcher
 from eventbus.workers.options import WorkerOptions
@@ -34,7 +39,7 @@ class Added(Event, name="flow.added"):
 @pytest.fixture(params=["rabbitmq", "embedded"])
 def bus(request: pytest.FixtureRequest, sqlite_url: str) -> Iterator[EventBus]:
     """A bus on an empty broker of each kind."""
-    settings = {"database_url": sqlite_url}
+    settings: dict[str, Any] = {"database_url": sqlite_url}
     if request.param == "rabbitmq":
         settings["broker_url"] = request.getfixturevalue("broker_url")
     bus = EventBus("flow", **settings)
@@ -118,7 +123,7 @@ def test_several_workers_feed_back_each_message_once(bus: EventBus) -> None:
 
 
 def test_headers_that_a_producer_has_made_up_do_not_count_after_the_way_back(
-    bus: EventBus, monkeypatch: pytest.MonkeyPatch
+    bus: EventBus,
 ) -> None:
     handled = _subscribed(bus, max_length=1)
     publish(bus, Added(number=0))
@@ -126,9 +131,6 @@ def test_headers_that_a_producer_has_made_up_do_not_count_after_the_way_back(
         found = connection.execute(sa.select(tables.outbox.c.attributes)).scalar_one()
     assert json.loads(found)["type"] == "flow.added"
     publisher = bus.broker.publisher("forger")
-    from eventbus.outbox.publication import to_publication
-    from eventbus.outbox.store import OutboxStore
-
     (row,) = OutboxStore(bus.engine).next_batch(range(32), 1)
     forged = to_publication(row).with_headers(
         {HANDLER_HEADER: "nobody", "eventbus-not-before": 2**45, "eventbus-attempts": 99}
@@ -145,10 +147,6 @@ def test_headers_that_a_producer_has_made_up_do_not_count_after_the_way_back(
 
 
 def test_a_retry_that_overflows_keeps_its_handler_and_its_attempts(bus: EventBus) -> None:
-    from datetime import timedelta
-
-    from eventbus import Context, Retry
-
     attempts: list[int] = []
     bus.queue("jobs", max_length=1)
 
@@ -220,9 +218,9 @@ def test_what_waits_too_long_is_given_back_and_comes_again(
     given_back: list[int] = []
     settle = overflow.OverflowFeeder._settle
 
-    def counted(feeder: overflow.OverflowFeeder, settlements: list[object]) -> None:
-        given_back.append(sum(one.requeue for one in settlements))  # type: ignore[attr-defined]
-        settle(feeder, settlements)  # type: ignore[arg-type]
+    def counted(feeder: overflow.OverflowFeeder, settlements: Sequence[Settlement]) -> None:
+        given_back.append(sum(one.requeue for one in settlements))
+        settle(feeder, settlements)
 
     monkeypatch.setattr(overflow.OverflowFeeder, "_settle", counted)
     with serving(_worker(bus)):
