@@ -38,6 +38,10 @@ PATIENCE_SECONDS = 5.0
 #: message for half an hour is thrown out by RabbitMQ (``consumer_timeout``).
 HOLD_SECONDS = 300.0
 
+#: Suspects may wait so much longer, for handlers that run: once they went back, others would begin
+#: in their place, and they would never be alone.
+SUSPECTS_HOLD_LONGER_SECONDS = 900.0
+
 #: Work of a rate-limited queue to have at hand.
 RATED_PREFETCH_SECONDS = 60.0
 
@@ -359,14 +363,18 @@ class Scheduler:
         return None
 
     def take_back(self, queue: str, before: float = math.inf) -> tuple[list[Delivery], list[Job]]:
-        """Take out what waits of `queue` since before that time, to give it back."""
+        """Take out what waits of `queue` since before that time, to give it back.
+
+        Suspects only if they wait `SUSPECTS_HOLD_LONGER_SECONDS` longer.
+        """
         jobs = []
         for gate in self._gates_of(queue):
             early, gate.waiting = _split(gate.waiting, lambda entry: entry[0] < before)
             jobs += early
         self._at_gates -= len(jobs)
+        since = before - SUSPECTS_HOLD_LONGER_SECONDS
         suspects, self._suspects = _split(
-            self._suspects, lambda entry: entry[0] < before and entry[1].queue == queue
+            self._suspects, lambda entry: entry[0] < since and entry[1].queue == queue
         )
         return self._backlogs[queue].take_older(before), jobs + suspects
 

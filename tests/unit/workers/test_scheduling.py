@@ -16,6 +16,7 @@ from eventbus.workers.idempotency.port import Key
 from eventbus.workers.scheduling import (
     HOLD_SECONDS,
     PATIENCE_SECONDS,
+    SUSPECTS_HOLD_LONGER_SECONDS,
     Room,
     Scheduler,
     prefetch_of,
@@ -331,6 +332,12 @@ def test_only_what_has_waited_too_long_is_taken_back() -> None:
     late = scheduler.take_back(A, HOLD_SECONDS + 1 - HOLD_SECONDS)
     assert late == ([old], [jobs[2]])
     assert scheduler.waiting == 2
+
+
+def test_a_suspect_waits_longer_than_others_for_what_runs() -> None:
+    scheduler, [suspect] = _with_suspects(1)
+    assert scheduler.take_back(A, 1.0) == ([], [])
+    assert scheduler.take_back(A, SUSPECTS_HOLD_LONGER_SECONDS + 1.0) == ([], [suspect])
 
 
 @pytest.mark.parametrize(
