@@ -245,6 +245,11 @@ def upgrade(engine: Engine) -> bool:
             tables.outbox_held_name.create(connection, checkfirst=True)
             _replace_event_log(connection)
         tables.metadata.create_all(connection)
+        if found is not None:
+            # `create_all` gives new indexes to new tables only.
+            for table in tables.metadata.sorted_tables:
+                for index in table.indexes:
+                    index.create(connection, checkfirst=True)
         connection.execute(tables.schema_version.delete())
         connection.execute(tables.schema_version.insert().values(version=SCHEMA_VERSION))
         known = set(connection.scalars(sa.select(tables.shard.c.shard)))

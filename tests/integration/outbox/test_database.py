@@ -136,3 +136,22 @@ def test_a_product_and_its_version_are_named(engine: Engine) -> None:
     name, number = database.server_version(engine).split()
     assert name in {"PostgreSQL", "MariaDB", "SQLite"}
     assert number.split(".")[0].isdigit()
+
+
+def test_an_upgrade_makes_the_indexes_that_older_tables_do_not_have(engine: Engine) -> None:
+    database.upgrade(engine)
+    wanted = {
+        (table, index["name"])
+        for table in tables.metadata.tables
+        for index in sa.inspect(engine).get_indexes(table)
+    }
+    with database.writing(engine) as connection:
+        tables.outbox_state.drop(connection)
+    set_version(engine, database.SCHEMA_VERSION - 1)
+    database.upgrade(engine)
+    found = {
+        (table, index["name"])
+        for table in tables.metadata.tables
+        for index in sa.inspect(engine).get_indexes(table)
+    }
+    assert found == wanted
