@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import click
 
 from eventbus.settings import parse_duration
+from eventbus.workers.options import POOLS, START_METHODS, THREADS
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -24,8 +25,6 @@ else:  # not generic in click 8.1
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
-POOLS = ("prefork", "threads", "solo")
-START_METHODS = ("forkserver", "spawn", "fork")
 
 
 class Number(_ParamType):
@@ -254,7 +253,7 @@ def worker_options(command: _Function) -> _Function:
                 "-P",
                 "--pool",
                 type=Pool(),
-                default="threads",
+                default=THREADS,
                 show_default=True,
                 metavar="|".join(POOLS),
                 help="How handlers run: in processes, on threads, or one at a time.",

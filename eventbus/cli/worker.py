@@ -12,6 +12,7 @@ from eventbus.cli.application import application_name, application_option, the_b
 from eventbus.cli.options import log_level_option, worker_options
 from eventbus.cli.supervision import Supervision, supervision_options
 from eventbus.errors import ConfigurationError
+from eventbus.workers.options import PREFORK
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
@@ -60,7 +61,7 @@ def make_options(
         Options contradict each other, the handlers or the broker.
     """
     from eventbus.workers.contradictions import contradictions
-    from eventbus.workers.options import PREFORK, WorkerOptions
+    from eventbus.workers.options import WorkerOptions
 
     concurrency = options.pop("concurrency")
     if concurrency is None:
@@ -77,7 +78,7 @@ def make_options(
 
 def make_worker(bus: EventBus, options: WorkerOptions) -> Worker | Prefork:
     """What runs the handlers in the way that `options` say."""
-    if options.pool == "prefork":
+    if options.pool == PREFORK:
         from eventbus.workers.prefork.parent import Prefork
 
         return Prefork(bus, options, application_name())
@@ -92,7 +93,7 @@ def shown_options(options: WorkerOptions) -> dict[str, object]:
         "pool": f"{options.pool}, concurrency {options.concurrency}",
         "prefetch": options.prefetch_count,
     }
-    if options.pool == "prefork":
+    if options.pool == PREFORK:
         shown["pool"] = f"{shown['pool']}, {options.start_method}"
         shown["prefetch"] = f"{options.prefetch_count} in each process"
     for name in ("soft_time_limit", "time_limit"):
