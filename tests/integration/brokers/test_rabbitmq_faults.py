@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from eventbus.brokers.port import Confirmation, Settlement
+from eventbus.brokers.port import Confirmation, Forward, Settlement
 from eventbus.brokers.rabbitmq import RabbitMQBroker, publisher
 from eventbus.errors import BrokerUnavailable
+from eventbus.topology import Overflow, retry_queue_name
 from tests.integration.brokers.conftest import EXCHANGE, QUEUE, Bench, message
 from tests.services import RabbitMQ
 from tests.waiting import wait_until
@@ -124,3 +125,31 @@ def test_a_frozen_node_answers_nothing_and_nothing_hangs(
         own_rabbitmq.resume()
     assert part.wait_ready(30)
     assert part.publish([message(3)]).result(10) == [ROUTED]
+
+
+def test_retries_that_fall_due_while_their_queue_refuses_wait_in_the_broker(
+    own_rabbitmq: RabbitMQ,
+) -> None:
+    """By default RabbitMQ tries to move them every three minutes."""
+    own_rabbitmq.eval(
+        "application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, 2000)"
+    )
+    bench = Bench(RabbitMQBroker(own_rabbitmq.create_vhost(), EXCHANGE))
+    try:
+        bench.declare("#", max_length=20, overflow=Overflow.BLOCK)
+        bench.publish(*(message(n) for n in range(10)))
+        consumer, received = bench.consume({QUEUE: 10})
+        first = received.wait(10)
+        consumer.cancel()
+        full = bench.publish(*(message(n) for n in range(100, 160))).count(ROUTED)
+        consumer.settle([Settlement(one, (Forward(one.message, 1_000),)) for one in first])
+        retries = retry_queue_name(QUEUE, 1_000)
+        wait_until(lambda: bench.counts(retries) == [10], 20, "waiting retries")
+        wait_until(lambda: bench.counts(retries) == [0], 20, "retries that are due")
+        assert bench.counts(QUEUE) == [full]
+        worker, again = bench.consume({QUEUE: 1_000}, "worker")
+        worker.settle([Settlement(one) for one in again.wait(full)])
+        back = {one.message.body for one in again.wait(full + 10)[full:]}
+        assert back == {message(n).body for n in range(10)}
+    finally:
+        bench.close()
