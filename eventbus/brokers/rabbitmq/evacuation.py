@@ -140,7 +140,7 @@ class Evacuation:
         """Send on what has arrived, and acknowledge what the target has of it."""
         batch = [self._arrived.popleft() for _ in range(min(len(self._arrived), BATCH))]
         wanted = [(raw, message) for raw in batch if (message := self._chosen(raw)) is not None]
-        there = self._target.wait(self._target.send([message for _, message in wanted]))
+        there: list[bool] = self._target.wait(self._target.send([message for _, message in wanted]))
         missing = {raw.delivery_tag for (raw, _), has in zip(wanted, there, strict=True) if not has}
         self._moved(len(wanted) - len(missing))
         if not self._gone:
