@@ -28,8 +28,8 @@ from eventbus.message import Message
 
 #: Seconds that the broker may take for one answer.
 ANSWER_SECONDS = 30.0
-#: Messages that are on their way to the target at a time, and a third of those that we hold: as many
-#: are decided ahead, and as many on their way to us; fewer where they are large.
+#: Messages that are on their way to the target at a time, and a third of those that we hold: as
+#: many are decided ahead, and as many on their way to us; fewer where they are large.
 WINDOW = 250
 WINDOW_BYTES = 16 * 1024 * 1024
 #: Seconds without a delivery after which the queue is asked whether there is one.
