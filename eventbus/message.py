@@ -28,7 +28,7 @@ FIRST_ERROR_AT_HEADER = "eventbus-first-error-at"
 TRACEBACK_HEADER = "eventbus-traceback"
 #: Epoch milliseconds at which the message was parked.
 PARKED_AT_HEADER = "eventbus-parked-at"
-#: The operation that sent a parked message again (`eventbus.workers.dead_letters`).
+#: The operation that sent a parked message again (`eventbus.workers.operations.dead_letters`).
 REPLAY_HEADER = "eventbus-replay"
 #: Who has edited a parked message before it was sent again, and when, in epoch milliseconds.
 EDITED_BY_HEADER = "eventbus-edited-by"

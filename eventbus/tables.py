@@ -285,7 +285,7 @@ process = Table(
     Column("service", _Exact(100), nullable=False),
     Column("kind", String(10), nullable=False),
     Column("name", _Exact(255), nullable=False),
-    # JSON of bounded size, see `eventbus.workers.processes`.
+    # JSON of bounded size, see `eventbus.workers.monitoring.processes`.
     Column("report", _LongText, nullable=False),
     Column("started_at_ms", BigInteger, nullable=False),
     Column("lease_until_ms", BigInteger, nullable=False),

@@ -12,7 +12,7 @@ shared exchange, a retry would reach every other queue bound to the event.
 
 A queue has one dead-letter target for all that leaves it. With an overflow queue that is it, and
 what left because of the delivery limit is moved on from there to the dead-letter queue, by its
-``x-death`` reason (`eventbus.workers.overflow`).
+``x-death`` reason (`eventbus.workers.admission.overflow`).
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ from eventbus.outbox.transitions import Change, Fail, Hold, HoldBack, Log, plan_
 from .crash_points import crash_point
 from .holds import STUCK_SECONDS, Holds
 from .housekeeping import Housekeeping
-from .report import DISPATCHER, Report
+from .monitoring.report import DISPATCHER, Report
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus

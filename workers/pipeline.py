@@ -40,11 +40,11 @@ from eventbus.retry import describe
 from eventbus.subscription import Handler, Subscription
 
 from .crash_points import crash_point
-from .event_loop import EventLoop
+from .execution.event_loop import EventLoop
+from .execution.invocation import Invocation
 from .idempotency import make_inbox
 from .idempotency.inbox import Inbox, InboxBusy, InboxMismatch
 from .idempotency.port import Key
-from .invocation import Invocation
 from .work import Job, Work
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn, Protocol, runtime_checkable
 
-from . import stacks
-from .report import Report
+from .monitoring import stacks
+from .monitoring.report import Report
 from .startup import Startup
 
 logger = logging.getLogger("eventbus.supervisor")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from eventbus.hooks import DeadLettered, Retried
 from eventbus.outcome import Ack, DeadLetter, RetryAfter
 
-from .report import HandlerCounts, QueueReport, Report
+from .monitoring.report import HandlerCounts, QueueReport, Report
 from .work import Job, Work
 
 if TYPE_CHECKING:

@@ -21,23 +21,23 @@ from eventbus.hooks import WorkerReady, WorkerShutdown, WorkerStarting
 from eventbus.outcome import Return
 from eventbus.subscription import Handler, Subscription
 
+from .admission.intake import Intake
+from .admission.overflow import OverflowFeeder
+from .admission.scheduling import Room, Scheduler, prefetch_of
 from .claims import Claims
 from .crash_points import crash_point
+from .execution.running import start_pools
 from .idempotency import make_store
-from .intake import Intake
+from .monitoring.report import WORKER, Report
 from .options import WorkerOptions
-from .overflow import OverflowFeeder
 from .pipeline import open_works
-from .report import WORKER, Report
-from .running import start_pools
-from .scheduling import Room, Scheduler, prefetch_of
 from .tally import Tally
 from .work import Job, Work, settlement_of
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
 
-    from .host import Host
+    from .execution.host import Host
     from .idempotency.port import IdempotencyStore
 
 log = logging.getLogger("eventbus.worker")

@@ -200,7 +200,7 @@ class Consumer(Protocol):
 
 
 class Pace(Protocol):
-    """Lets a transfer go on, a batch after the other; `eventbus.workers.operations` has one."""
+    """Lets a transfer go on, a batch after the other; an operation (`eventbus.workers`) has one."""
 
     def next_batch(self, most: int) -> int:
         """How many messages may go now, up to `most`; 0 ends the transfer. It may wait, and raise.

@@ -18,9 +18,9 @@ from eventbus.topology import dead_letter_queue_name, overflow_queue_name
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
-    from eventbus.workers.dead_letters import Count, DeadLetters, Selection, Tally
-    from eventbus.workers.operation_log import OperationLog
-    from eventbus.workers.parked import Group
+    from eventbus.workers.operations.audit import OperationLog
+    from eventbus.workers.operations.dead_letters import Count, DeadLetters, Selection, Tally
+    from eventbus.workers.operations.parked import Group
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -117,7 +117,7 @@ def selection_of(options: Mapping[str, Any]) -> Selection:
     DeclarationError, click.UsageError
         A pattern is none, or no time lies between ``--since`` and ``--until``.
     """
-    from eventbus.workers.dead_letters import Selection
+    from eventbus.workers.operations.dead_letters import Selection
 
     since_ms, until_ms = options["since_ms"], options["until_ms"]
     if since_ms is not None and until_ms is not None and since_ms >= until_ms:
@@ -190,7 +190,7 @@ def opened(queues: Sequence[str]) -> Iterator[Opened]:
     UnknownName
         A queue that is named has no dead-letter queue.
     """
-    from eventbus.workers.dead_letters import DeadLetters
+    from eventbus.workers.operations.dead_letters import DeadLetters
 
     if not queues and not is_named():
         raise click.UsageError(
@@ -229,7 +229,7 @@ def audit_log(bus: EventBus) -> OperationLog | None:
     from eventbus import database
     from eventbus.cli.terminal import print_note
     from eventbus.errors import EventBusError
-    from eventbus.workers.operation_log import OperationLog
+    from eventbus.workers.operations.audit import OperationLog
 
     if not is_named() and not os.environ.get(DATABASE):
         print_note(f"no audit is written: no application is named and {DATABASE} is not set")

@@ -34,9 +34,9 @@ from eventbus.cli.export import FORMATS, check_destination, exporting
 from eventbus.cli.options import Number, json_option, yes_option
 
 if TYPE_CHECKING:
-    from eventbus.workers.dead_letters import Selection, Tally
-    from eventbus.workers.operations import Operation
-    from eventbus.workers.parked import Parked
+    from eventbus.workers.operations.dead_letters import Selection, Tally
+    from eventbus.workers.operations.operation import Operation
+    from eventbus.workers.operations.parked import Parked
 
 #: Characters of a body that a terminal is shown; --json gives all of it.
 _SHOWN_BODY = 4_000
@@ -206,7 +206,7 @@ def show(id: str, queues: list[str], as_json: bool) -> None:  # noqa: A002 - the
     """
     from eventbus.cli.parked import details_of
     from eventbus.cli.terminal import print_json
-    from eventbus.workers.dead_letters import Selection
+    from eventbus.workers.operations.dead_letters import Selection
 
     selection = Selection(ids=(id,))
     with opened(queues) as found:
@@ -330,7 +330,7 @@ def delete(
     """
     from eventbus.cli.progress import shown_operation
     from eventbus.cli.terminal import confirm
-    from eventbus.workers.operations import Operation
+    from eventbus.workers.operations.operation import Operation
 
     require_choice(ctx, everything)
     _check_export(ctx, export_to, force)

@@ -35,10 +35,10 @@ from eventbus.errors import EventBusError, OperationInterrupted, OperationStoppe
 
 if TYPE_CHECKING:
     from eventbus.message import Message
-    from eventbus.workers.dead_letters import Selection, Tally
-    from eventbus.workers.operation_log import OperationRecord
-    from eventbus.workers.operations import Operation
-    from eventbus.workers.replay_dead_letters import Canary, Replay
+    from eventbus.workers.operations.audit import OperationRecord
+    from eventbus.workers.operations.dead_letters import Selection, Tally
+    from eventbus.workers.operations.operation import Operation
+    from eventbus.workers.operations.replay_dead_letters import Canary, Replay
 
 KIND = "dlq.replay"
 
@@ -145,7 +145,7 @@ def _refuse_contradictions(
 
 
 def _resumed(operation_id: str) -> OperationRecord:
-    from eventbus.workers.operations import resumable
+    from eventbus.workers.operations.operation import resumable
 
     log = audit_log(bus_or_settings(BROKER, DATABASE))
     if log is None:
@@ -273,7 +273,7 @@ class _Replaying:
             confirm(f"Move {', '.join(parts)}{most}?", self.yes)
 
     def _operation(self, total: int, edit: bool) -> Operation:
-        from eventbus.workers.operations import Limits, Operation
+        from eventbus.workers.operations.operation import Limits, Operation
 
         limits = Limits(self.options["rate"], self.options["stop_on_failures"])
         log = audit_log(self.found.bus) if total or self.record is not None else None
@@ -287,7 +287,7 @@ class _Replaying:
 
     def _edit(self, operation: Operation) -> dict[str, Message]:
         from eventbus.cli.editing import edit_all
-        from eventbus.workers.edited_dead_letters import MOST_EDITED
+        from eventbus.workers.operations.edited_dead_letters import MOST_EDITED
 
         limit = min(self.options["limit"] or MOST_EDITED + 1, MOST_EDITED + 1)
         with closing(self.found.letters.browse(self.selection)) as parked:
@@ -304,7 +304,7 @@ class _Replaying:
     def _operate(self, operation: Operation, edits: Mapping[str, Message] | None) -> None:
         from eventbus.cli.progress import shown_operation
         from eventbus.cli.terminal import print_note
-        from eventbus.workers.replay_dead_letters import Plan, Replay
+        from eventbus.workers.operations.replay_dead_letters import Plan, Replay
 
         limit = self.options["limit"]
         if limit is not None and self.record is not None:

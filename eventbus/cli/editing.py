@@ -15,8 +15,8 @@ from eventbus.cli.terminal import confirm, escape, print_note
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
     from eventbus.message import Message
-    from eventbus.workers.operations import Operation
-    from eventbus.workers.parked import Parked
+    from eventbus.workers.operations.operation import Operation
+    from eventbus.workers.operations.parked import Parked
 
 
 def edit_all(
@@ -36,8 +36,8 @@ def edit_all(
         The operator gives up; nothing is sent.
     """
     from eventbus.outbox.row import now_ms
-    from eventbus.workers.edited_dead_letters import edited, handlers_of, original_of
-    from eventbus.workers.operation_log import who
+    from eventbus.workers.operations.audit import who
+    from eventbus.workers.operations.edited_dead_letters import edited, handlers_of, original_of
 
     if not is_named():
         raise click.UsageError("--edit needs the application, which knows its events; give -A")
@@ -58,7 +58,7 @@ def edit_all(
 
 def _edit(bus: EventBus, parked: Parked) -> bytes | None:
     """The new body; None where it was left as it was."""
-    from eventbus.workers.edited_dead_letters import handlers_of, read_edited
+    from eventbus.workers.operations.edited_dead_letters import handlers_of, read_edited
 
     handlers = handlers_of(bus, parked)
     before = text = _pretty(parked.message.body)

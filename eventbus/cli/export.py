@@ -18,7 +18,7 @@ from eventbus.message import WORKER_HEADERS
 from eventbus.printable import printable
 
 if TYPE_CHECKING:
-    from eventbus.workers.parked import Parked
+    from eventbus.workers.operations.parked import Parked
 
 FORMATS = ("jsonl", "csv")
 

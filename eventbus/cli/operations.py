@@ -11,7 +11,7 @@ from eventbus.cli.application import DATABASE, application_option, bus_or_settin
 from eventbus.cli.options import Number, json_option
 
 if TYPE_CHECKING:
-    from eventbus.workers.operation_log import OperationLog, OperationRecord
+    from eventbus.workers.operations.audit import OperationLog, OperationRecord
 
 
 @click.group("operations")
@@ -110,7 +110,7 @@ def show(id: str, as_json: bool) -> None:  # noqa: A002 - the argument's name
 
 def _log() -> OperationLog:
     from eventbus import database
-    from eventbus.workers.operation_log import OperationLog
+    from eventbus.workers.operations.audit import OperationLog
 
     engine = bus_or_settings(DATABASE).engine
     database.require_file(engine)

@@ -279,7 +279,7 @@ def retry(ids: list[str], names: list[str], everything: bool, as_json: bool) -> 
     \b
     --json: {"events": {NAME: NUMBER}, "retried": NUMBER}
     """
-    from eventbus.workers.operations import Operation
+    from eventbus.workers.operations.operation import Operation
 
     failed, choice, counts = _chosen(ids, names, everything)
     with _operation(Operation, "outbox.retry", ids, names, counts) as operation:
@@ -299,7 +299,7 @@ def purge(ids: list[str], names: list[str], everything: bool, yes: bool, as_json
     --json: {"events": {NAME: NUMBER}, "deleted": NUMBER}
     """
     from eventbus.cli.terminal import confirm
-    from eventbus.workers.operations import Operation
+    from eventbus.workers.operations.operation import Operation
 
     failed, choice, counts = _chosen(ids, names, everything)
     if counts:
@@ -341,7 +341,7 @@ def _chosen(
 def _operation(
     make: Any, kind: str, ids: list[str], names: list[str], counts: dict[str, int]
 ) -> Any:
-    from eventbus.workers.operation_log import OperationLog
+    from eventbus.workers.operations.audit import OperationLog
 
     log = OperationLog(bus_or_settings(DATABASE).engine)
     return make(kind, {"ids": ids, "events": names}, log=log, total=sum(counts.values()))

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from eventbus.cli.terminal import Column, age
 
 if TYPE_CHECKING:
-    from eventbus.workers.problems import Problem
-    from eventbus.workers.processes import ProcessRow
-    from eventbus.workers.rates import QueueRates
-    from eventbus.workers.snapshot import QueueState, Snapshot
+    from eventbus.workers.monitoring.problems import Problem
+    from eventbus.workers.monitoring.processes import ProcessRow
+    from eventbus.workers.monitoring.rates import QueueRates
+    from eventbus.workers.monitoring.snapshot import QueueState, Snapshot
 
 GOOD = "green"
 BAD = "bold red"
@@ -154,7 +154,7 @@ def _process_row(row: ProcessRow, now: float) -> tuple[Cell, ...]:
 
 
 def _seen(row: ProcessRow) -> Cell:
-    from eventbus.workers.processes import RATES_MS
+    from eventbus.workers.monitoring.processes import RATES_MS
 
     late = DIM if row.seen_ms <= RATES_MS else WARN
     # In whole seconds: what changes with each look should mean something.

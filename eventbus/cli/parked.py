@@ -9,7 +9,7 @@ from eventbus.cli.terminal import moment
 from eventbus.message import EDITED_AT_HEADER, EDITED_BY_HEADER, TRACEBACK_HEADER
 
 if TYPE_CHECKING:
-    from eventbus.workers.parked import Failure, Parked
+    from eventbus.workers.operations.parked import Failure, Parked
 
 
 def row_of(parked: Parked) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from eventbus.cli.terminal import escape, print_note
 
 if TYPE_CHECKING:
-    from eventbus.workers.operation_log import OperationRecord
-    from eventbus.workers.operations import Operation
+    from eventbus.workers.operations.audit import OperationRecord
+    from eventbus.workers.operations.operation import Operation
 
 
 @contextmanager

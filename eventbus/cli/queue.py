@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
     from eventbus.bus import EventBus
-    from eventbus.workers.pauses import Pause
+    from eventbus.workers.monitoring.pauses import Pause
 
 
 @click.group("queue")
@@ -53,7 +53,7 @@ def list_queues(as_json: bool) -> None:
     from eventbus.cli.panel_table import print_panel
     from eventbus.cli.status import queue_as_dict
     from eventbus.cli.terminal import print_json, print_note
-    from eventbus.workers.snapshot import Reader
+    from eventbus.workers.monitoring.snapshot import Reader
 
     with Reader(bus_or_settings(DATABASE, BROKER)) as reader:
         snapshot = reader.read()
@@ -92,8 +92,8 @@ def pause(names: Sequence[str], everything: bool, reason: str, as_json: bool) ->
     --json: {"queues": [{"queue", "paused": {"by", "since", "reason"}, "changed": BOOLEAN}]}
     """
     from eventbus.cli.terminal import moment, print_json, print_line
-    from eventbus.workers import pauses
-    from eventbus.workers.operation_log import who
+    from eventbus.workers.monitoring import pauses
+    from eventbus.workers.operations.audit import who
 
     bus = bus_or_settings(DATABASE)
     engine = _checked_engine(bus)
@@ -142,7 +142,7 @@ def resume(names: Sequence[str], everything: bool, as_json: bool) -> None:
     --json: {"queues": [{"queue", "changed": BOOLEAN}]}
     """
     from eventbus.cli.terminal import print_json, print_line
-    from eventbus.workers import pauses
+    from eventbus.workers.monitoring import pauses
 
     bus = bus_or_settings(DATABASE)
     engine = _checked_engine(bus)
@@ -178,7 +178,7 @@ def purge(name: str, yes: bool, as_json: bool) -> None:
     """
     from eventbus.cli.dead_letters import audit_log
     from eventbus.cli.terminal import confirm, print_json, print_line
-    from eventbus.workers.operations import Operation
+    from eventbus.workers.operations.operation import Operation
 
     bus = bus_or_settings(BROKER, DATABASE)
     queue = _full_name(bus, name, None)
@@ -248,7 +248,7 @@ def _full_name(bus: EventBus, name: str, known: set[str] | None) -> str:
 def _known_queues(engine: Engine) -> set[str]:
     """The queues that processes consume."""
     from eventbus.database import reading
-    from eventbus.workers import processes
+    from eventbus.workers.monitoring import processes
 
     with reading(engine) as connection:
         return {queue for row in processes.read(connection) for queue in row.report.queues}
@@ -256,7 +256,7 @@ def _known_queues(engine: Engine) -> set[str]:
 
 def _pauses(engine: Engine) -> list[Pause]:
     from eventbus.database import reading
-    from eventbus.workers.pauses import read_pauses
+    from eventbus.workers.monitoring.pauses import read_pauses
 
     with reading(engine) as connection:
         return read_pauses(connection)
@@ -272,7 +272,7 @@ def _checked_engine(bus: EventBus) -> Engine:
 def _record(bus: EventBus, kind: str, queues: list[str], reason: str | None = None) -> None:
     """Note in the audit who has paused or resumed what."""
     from eventbus.cli.dead_letters import audit_log
-    from eventbus.workers.operations import Operation
+    from eventbus.workers.operations.operation import Operation
 
     if not queues:
         return

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from eventbus.bus import EventBus
     from eventbus.outbox.event_log import EventLog, Selection
     from eventbus.subscription import Subscription
-    from eventbus.workers.operation_log import OperationRecord
-    from eventbus.workers.operations import Operation
+    from eventbus.workers.operations.audit import OperationRecord
+    from eventbus.workers.operations.operation import Operation
 
 KIND = "replay"
 
@@ -81,7 +81,7 @@ def command(
              "forgotten": NUMBER, "sent": NUMBER, "failed": NUMBER}
     """
     from eventbus.outbox.event_log import EventLog
-    from eventbus.workers.operation_log import OperationLog
+    from eventbus.workers.operations.audit import OperationLog
 
     bus = bus_or_settings(DATABASE, BROKER)
     record = None
@@ -119,7 +119,7 @@ _FIXED = frozenset(
 
 
 def _resumed(log: Any, operation_id: str) -> OperationRecord:
-    from eventbus.workers.operations import resumable
+    from eventbus.workers.operations.operation import resumable
 
     return resumable(log.find(operation_id), KIND)
 
@@ -159,7 +159,7 @@ def _plan(
     bus: EventBus, log: EventLog, options: Mapping[str, Any], record: OperationRecord | None
 ) -> _Plan:
     from eventbus.outbox.event_log import Selection
-    from eventbus.workers.replay import read_position
+    from eventbus.workers.operations.replay import read_position
 
     queue, subscription = _target(bus, options["queue"])
     _check_handler(subscription, options["handler"])
@@ -268,9 +268,9 @@ def _send(
     from eventbus.cli.progress import shown_operation
     from eventbus.cli.terminal import confirm, print_note
     from eventbus.errors import BrokerUnavailable
-    from eventbus.workers.operation_log import OperationLog
-    from eventbus.workers.operations import Limits, Operation
-    from eventbus.workers.replay import Replay, Target, read_position
+    from eventbus.workers.operations.audit import OperationLog
+    from eventbus.workers.operations.operation import Limits, Operation
+    from eventbus.workers.operations.replay import Replay, Target, read_position
 
     with closing(bus.broker.admin()) as admin:
         if plan.queue not in admin.stats([plan.queue]):

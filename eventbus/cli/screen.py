@@ -19,8 +19,8 @@ from eventbus.cli.panels import DIM, WARN, Cell
 from eventbus.cli.terminal import escape
 
 if TYPE_CHECKING:
-    from eventbus.workers.problems import Problem
-    from eventbus.workers.snapshot import QueueState, Snapshot
+    from eventbus.workers.monitoring.problems import Problem
+    from eventbus.workers.monitoring.snapshot import QueueState, Snapshot
 
 #: Samples kept: as many as the widest terminal has room for.
 HISTORY = 300

@@ -198,10 +198,10 @@ def _supervise(
     prepare: Callable[[], None] | None,
 ) -> int:
     import eventbus.workers.supervisor as supervisor
-    from eventbus.workers.condition import Observer
-    from eventbus.workers.presence import Presence
+    from eventbus.workers.monitoring.condition import Observer
+    from eventbus.workers.monitoring.presence import Presence
+    from eventbus.workers.monitoring.systemd import Systemd
     from eventbus.workers.startup import Startup
-    from eventbus.workers.systemd import Systemd
 
     presence = Presence(bus, services.values())
     startup = Startup(prepare, supervision.wait or timedelta(0), before_run=presence.look)

@@ -13,10 +13,10 @@ from eventbus.cli.application import BROKER, DATABASE, application_option, bus_o
 from eventbus.cli.options import Duration, Number, json_option
 
 if TYPE_CHECKING:
-    from eventbus.workers.problems import Problem, Thresholds
-    from eventbus.workers.processes import ProcessRow
-    from eventbus.workers.rates import Rates
-    from eventbus.workers.snapshot import QueueState, Snapshot
+    from eventbus.workers.monitoring.problems import Problem, Thresholds
+    from eventbus.workers.monitoring.processes import ProcessRow
+    from eventbus.workers.monitoring.rates import Rates
+    from eventbus.workers.monitoring.snapshot import QueueState, Snapshot
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -57,7 +57,7 @@ def threshold_options(command: _Function) -> _Function:
 
 def make_thresholds(max_age: timedelta, max_ready: int, max_dead_letters: int) -> Thresholds:
     """What `threshold_options` gave."""
-    from eventbus.workers.problems import Thresholds
+    from eventbus.workers.monitoring.problems import Thresholds
 
     return Thresholds(
         outbox_age_ms=int(max_age.total_seconds() * 1000),
@@ -84,8 +84,8 @@ def command(check: bool, as_json: bool, **thresholds: Any) -> None:
              "rates": {}|null, "queues": [{}], "processes": [{}]|null}
     """
     from eventbus.cli.terminal import print_json
-    from eventbus.workers.problems import count_problems, find_problems
-    from eventbus.workers.snapshot import Reader
+    from eventbus.workers.monitoring.problems import count_problems, find_problems
+    from eventbus.workers.monitoring.snapshot import Reader
 
     with Reader(bus_or_settings(DATABASE, BROKER)) as reader:
         snapshot = reader.read()
@@ -125,7 +125,7 @@ def _print(snapshot: Snapshot, problems: Sequence[Problem]) -> None:
 def as_dict(snapshot: Snapshot, problems: Sequence[Problem]) -> dict[str, Any]:
     """A snapshot and its verdict as `status --json` and `top --json` print them."""
     from eventbus.cli.terminal import moment
-    from eventbus.workers.problems import count_problems
+    from eventbus.workers.monitoring.problems import count_problems
 
     known = snapshot.processes is not None
     return {

@@ -17,8 +17,8 @@ from eventbus.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
-    from eventbus.workers.condition import Observer
-    from eventbus.workers.health import HealthServer
+    from eventbus.workers.monitoring.condition import Observer
+    from eventbus.workers.monitoring.health import HealthServer
 
 _HEALTH_PACKAGES = {"prometheus_client": "prometheus-client", "waitress": "waitress"}
 
@@ -71,9 +71,9 @@ class Supervision:
             return None
         from eventbus import __version__
         from eventbus.outbox.store import OutboxStore
-        from eventbus.workers.health import HealthApplication, HealthServer
-        from eventbus.workers.metrics import Metrics
-        from eventbus.workers.outbox_sample import OutboxSample
+        from eventbus.workers.monitoring.health import HealthApplication, HealthServer
+        from eventbus.workers.monitoring.metrics import Metrics
+        from eventbus.workers.monitoring.outbox_sample import OutboxSample
 
         outbox = OutboxSample(OutboxStore(bus.engine).depth) if publishes else None
         pages = HealthApplication(observer, Metrics(observer, __version__, outbox))

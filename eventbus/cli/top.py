@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from eventbus.cli.screen import History
-    from eventbus.workers.problems import Thresholds
-    from eventbus.workers.snapshot import Reader, Snapshot
+    from eventbus.workers.monitoring.problems import Thresholds
+    from eventbus.workers.monitoring.snapshot import Reader, Snapshot
 
 #: How long a snapshot waits for a server before it is shown without it.
 PATIENCE_SECONDS = 3.0
@@ -59,7 +59,7 @@ def command(interval: timedelta, count: int | None, as_json: bool, **thresholds:
     --json prints one line of JSON for each look, in the shape of 'status --json', and needs no
     terminal.
     """
-    from eventbus.workers.snapshot import Reader
+    from eventbus.workers.monitoring.snapshot import Reader
 
     if not as_json and not _has_terminal():
         raise click.UsageError(
@@ -90,7 +90,7 @@ def _silence_logging() -> None:
 
 def _print_lines(reader: Reader, seconds: float, count: int | None, limits: Thresholds) -> None:
     from eventbus.cli.status import as_dict
-    from eventbus.workers.problems import find_problems
+    from eventbus.workers.monitoring.problems import find_problems
 
     number = 0
     with _ending_quietly():
@@ -204,7 +204,7 @@ class Top:
         from rich.text import Text
 
         from eventbus.cli.screen import Frame, draw
-        from eventbus.workers.problems import find_problems
+        from eventbus.workers.monitoring.problems import find_problems
 
         snapshot = self._latest
         if snapshot is None:

@@ -13,7 +13,7 @@ from eventbus.cli.options import json_option, yes_option
 
 if TYPE_CHECKING:
     from eventbus.drift import Change, Found
-    from eventbus.workers.topology import Apply
+    from eventbus.workers.operations.topology import Apply
 
 _DIFFERENT = 4
 
@@ -73,7 +73,7 @@ def apply(prune: bool, migrate: bool, dry_run: bool, yes: bool, as_json: bool) -
     --json: {"done": [TEXT], "changes": [as of plan, what is left], "complete", "notes"}
     """
     from eventbus.cli.terminal import print_json
-    from eventbus.workers.topology import Permissions, required_sight
+    from eventbus.workers.operations.topology import Permissions, required_sight
 
     done: list[str] = []
     permissions = Permissions(prune, migrate)
@@ -96,7 +96,7 @@ def apply(prune: bool, migrate: bool, dry_run: bool, yes: bool, as_json: bool) -
 @contextmanager
 def _opened(tell: Callable[[str], None]) -> Iterator[Apply]:
     from eventbus.cli.terminal import print_note
-    from eventbus.workers.topology import Apply
+    from eventbus.workers.operations.topology import Apply
 
     bus = the_bus()
     admin = bus.broker.admin()

@@ -11,8 +11,8 @@ import pytest
 from eventbus import EventBus, database
 from eventbus.database import reading
 from eventbus.message import Message
-from eventbus.workers import pauses, processes
-from eventbus.workers.snapshot import Reader, Snapshot
+from eventbus.workers.monitoring import pauses, processes
+from eventbus.workers.monitoring.snapshot import Reader, Snapshot
 from tests.acceptance.cli.conftest import ORDER, Shop
 from tests.acceptance.cli.conftest import bare as bare  # the fixture
 from tests.services import MariaDB, PostgreSQL, RabbitMQ

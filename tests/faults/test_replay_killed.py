@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from eventbus.workers.operation_log import OperationLog
+from eventbus.workers.operations.audit import OperationLog
 from tests.faults.stack import Stack
 from tests.waiting import wait_until
 

@@ -16,8 +16,8 @@ from eventbus.drift import migration_queue_name, plan
 from eventbus.errors import BrokerUnavailable, QueueInUse
 from eventbus.message import Message
 from eventbus.topology import Topology, retry_queue_name, subscription_topology
-from eventbus.workers import pauses
-from eventbus.workers.topology import PAUSE_REASON
+from eventbus.workers.monitoring import pauses
+from eventbus.workers.operations.topology import PAUSE_REASON
 from tests.acceptance.cli.conftest import Shop
 from tests.services import RabbitMQ
 from tests.waiting import wait_until

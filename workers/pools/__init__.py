@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from eventbus.workers.event_loop import EventLoop
-from eventbus.workers.host import Host
+from eventbus.workers.execution.event_loop import EventLoop
+from eventbus.workers.execution.host import Host
 from eventbus.workers.options import WorkerOptions
 from eventbus.workers.work import Job
 

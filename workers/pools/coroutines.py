@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from eventbus.workers.event_loop import EventLoop
+from eventbus.workers.execution.event_loop import EventLoop
 from eventbus.workers.work import Job
 
 from .port import Ended, Runner

@@ -20,9 +20,9 @@ from typing import NoReturn
 
 from eventbus import logs
 from eventbus.errors import ConfigurationError, EventBusError, TimeLimitExceeded
-from eventbus.workers import stacks
-from eventbus.workers.host import Deadline
-from eventbus.workers.interruption import receive_interruptions
+from eventbus.workers.execution.host import Deadline
+from eventbus.workers.execution.interruption import receive_interruptions
+from eventbus.workers.monitoring import stacks
 from eventbus.workers.supervisor import exit_process
 from eventbus.workers.worker import FLUSH_SECONDS, Worker
 

@@ -30,7 +30,7 @@ from .summary import Summary
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
-    from eventbus.workers.report import Report
+    from eventbus.workers.monitoring.report import Report
 
 logger = logging.getLogger("eventbus.prefork")
 

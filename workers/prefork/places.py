@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from eventbus import errors
 from eventbus.errors import EventBusError
-from eventbus.workers.report import Report
+from eventbus.workers.monitoring.report import Report
 
 from .channel import Message
 from .crash_loop import STABLE_SECONDS, CrashLoop

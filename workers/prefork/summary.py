@@ -8,8 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from eventbus.subscription import Subscription
+from eventbus.workers.monitoring.report import (
+    WORKER,
+    HandlerCounts,
+    QueueReport,
+    Report,
+    merged_queues,
+)
 from eventbus.workers.options import WorkerOptions
-from eventbus.workers.report import WORKER, HandlerCounts, QueueReport, Report, merged_queues
 
 from .places import Child
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import pytest
 
-from eventbus.workers.operation_log import OperationLog
+from eventbus.workers.operations.audit import OperationLog
 
 from .conftest import ORDER, Shop
 

@@ -538,7 +538,7 @@ def test_an_edited_message_whose_effect_had_happened_is_parked_not_done_again(
 def test_an_edit_is_not_resumed_as_if_it_were_none(
     parked: Desk, edit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from eventbus.workers.operations import Operation
+    from eventbus.workers.operations.operation import Operation
 
     def interrupted(operation: Operation, most: int) -> int:
         operation.interrupt()

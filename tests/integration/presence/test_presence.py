@@ -14,9 +14,9 @@ from sqlalchemy.engine import Engine
 
 from eventbus import EventBus, database, tables
 from eventbus.database import reading
-from eventbus.workers import pauses, presence, processes
-from eventbus.workers.presence import Presence
-from eventbus.workers.report import WORKER, Report
+from eventbus.workers.monitoring import pauses, presence, processes
+from eventbus.workers.monitoring.presence import Presence
+from eventbus.workers.monitoring.report import WORKER, Report
 from tests.services import PostgreSQL
 from tests.waiting import wait_until
 

@@ -19,10 +19,10 @@ from eventbus.brokers.port import Settlement
 from eventbus.message import HANDLER_HEADER, REASON_HEADER
 from eventbus.outbox.publication import to_publication
 from eventbus.outbox.store import OutboxStore
-from eventbus.workers import overflow
+from eventbus.workers.admission import overflow
+from eventbus.workers.admission.overflow import low_water, window
 from eventbus.workers.dispatcher import Dispatcher
 from eventbus.workers.options import WorkerOptions
-from eventbus.workers.overflow import low_water, window
 from eventbus.workers.worker import Worker
 from tests.faults.serving import bodies, depth, prepare, publish, serving
 from tests.waiting import wait_until

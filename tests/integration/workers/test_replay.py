@@ -17,12 +17,12 @@ from eventbus import Event, EventBus, Retry, database, tables
 from eventbus.errors import BrokerUnavailable, OperationInterrupted, UnknownName
 from eventbus.outbox import event_log as event_log_module
 from eventbus.outbox.event_log import EventLog, Selection
-from eventbus.workers import replay as replay_module
 from eventbus.workers.dispatcher import Dispatcher
-from eventbus.workers.operation_log import OperationLog
-from eventbus.workers.operations import Limits, Operation
+from eventbus.workers.operations import replay as replay_module
+from eventbus.workers.operations.audit import OperationLog
+from eventbus.workers.operations.operation import Limits, Operation
+from eventbus.workers.operations.replay import Replay, Target, read_position
 from eventbus.workers.options import WorkerOptions
-from eventbus.workers.replay import Replay, Target, read_position
 from eventbus.workers.worker import Worker
 from tests.waiting import wait_until
 

@@ -6,7 +6,7 @@ import pytest
 
 from eventbus.cli.panel_table import table_lines
 from eventbus.cli.panels import Cell, queue_panel
-from eventbus.workers.snapshot import QueueState
+from eventbus.workers.monitoring.snapshot import QueueState
 
 QUEUE = QueueState(
     "shop.billing-of-the-northern-branch",

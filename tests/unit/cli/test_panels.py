@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from eventbus.cli import panels
-from eventbus.workers.pauses import Pause
-from eventbus.workers.snapshot import QueueState
+from eventbus.workers.monitoring.pauses import Pause
+from eventbus.workers.monitoring.snapshot import QueueState
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from eventbus.message import (
     TRACEBACK_HEADER,
     Message,
 )
-from eventbus.workers.parked import read_parked
+from eventbus.workers.operations.parked import read_parked
 
 EVENT = {
     "cloudEvents_specversion": "1.0",

@@ -10,11 +10,11 @@ import pytest
 from eventbus.cli import screen
 from eventbus.cli.screen import Frame, History, chart, draw, share
 from eventbus.outbox.store import OutboxDepth
-from eventbus.workers.problems import find_problems
-from eventbus.workers.processes import ProcessRow
-from eventbus.workers.rates import QueueRates, Rates
-from eventbus.workers.report import DISPATCHER, WORKER, Report
-from eventbus.workers.snapshot import QueueState, Snapshot
+from eventbus.workers.monitoring.problems import find_problems
+from eventbus.workers.monitoring.processes import ProcessRow
+from eventbus.workers.monitoring.rates import QueueRates, Rates
+from eventbus.workers.monitoring.report import DISPATCHER, WORKER, Report
+from eventbus.workers.monitoring.snapshot import QueueState, Snapshot
 
 EVIL = "evil\x1b[2J\u202e\nname"
 

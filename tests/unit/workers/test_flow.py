@@ -14,7 +14,7 @@ from eventbus.brokers.port import Delivery
 from eventbus.errors import EventBusError
 from eventbus.hooks import BreakerClosed, BreakerOpened
 from eventbus.message import ATTEMPTS_HEADER, REASON_HEADER
-from eventbus.workers import intake
+from eventbus.workers.admission import intake
 from eventbus.workers.idempotency.port import Key
 from eventbus.workers.options import WorkerOptions
 from eventbus.workers.pipeline import open_works

@@ -9,7 +9,7 @@ import pytest
 
 from eventbus.errors import BrokerUnavailable, DatabaseNotMigrated, TopologyMismatch
 from eventbus.workers import startup as startup_module
-from eventbus.workers.report import WORKER, Report
+from eventbus.workers.monitoring.report import WORKER, Report
 from eventbus.workers.startup import Startup
 from tests.waiting import wait_until
 

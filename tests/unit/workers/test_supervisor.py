@@ -14,7 +14,7 @@ import pytest
 
 from eventbus.errors import BrokerUnavailable
 from eventbus.workers import supervisor
-from eventbus.workers.report import WORKER, Report
+from eventbus.workers.monitoring.report import WORKER, Report
 from eventbus.workers.supervisor import SAME_SIGNAL_SECONDS, Ending, supervise
 from tests.waiting import wait_until
 

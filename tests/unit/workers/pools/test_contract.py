@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from eventbus.workers.event_loop import EventLoop
+from eventbus.workers.execution.event_loop import EventLoop
 from eventbus.workers.pools.coroutines import CoroutinePool
 from eventbus.workers.pools.port import Pool
 from eventbus.workers.pools.threads import ThreadPool

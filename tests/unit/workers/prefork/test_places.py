@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from eventbus import Event, EventBus
+from eventbus.workers.monitoring.report import WORKER, HandlerCounts, QueueReport, Report
 from eventbus.workers.options import WorkerOptions
 from eventbus.workers.prefork.places import Child, Place
 from eventbus.workers.prefork.summary import Summary
-from eventbus.workers.report import WORKER, HandlerCounts, QueueReport, Report
 
 
 class Happened(Event, name="places.happened"):

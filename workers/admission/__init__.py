@@ -1,0 +1,1 @@
+"""What a worker takes in and begins next: scheduling, rate limits, breakers, pauses, overflow."""

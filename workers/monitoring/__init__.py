@@ -1,0 +1,1 @@
+"""What processes tell of themselves, and who hears it: the database, probes, metrics, operators."""
