@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import sqlalchemy as sa
@@ -35,6 +36,12 @@ class Bounds:
         self._until_count: dict[str, int] = {}
         #: Queues that refuse, and when to count them again.
         self._full: dict[str, float] = {}
+        #: What was admitted in this transaction and cannot be counted yet.
+        self._admitted: Counter[str] = Counter()
+
+    def begin(self) -> None:
+        """Call it at the begin of a transaction."""
+        self._admitted.clear()
 
     def admit(
         self, connection: Connection, queues: Iterable[str], bounds: Mapping[str, Bound]
@@ -48,6 +55,7 @@ class Bounds:
             return False
         for queue in refusing:
             self._until_count[queue] -= 1
+        self._admitted.update(refusing)
         return True
 
     def _has_room(self, connection: Connection, queue: str, bound: Bound) -> bool:
@@ -55,7 +63,7 @@ class Bounds:
             return True
         if time.monotonic() < self._full.get(queue, 0.0):
             return False
-        room = bound.max_length - _ready_count(connection, queue)
+        room = bound.max_length - _ready_count(connection, queue) - self._admitted[queue]
         needed = max(1, bound.max_length // _SHARE_TO_REOPEN) if queue in self._full else 1
         if room < needed:
             self._full[queue] = time.monotonic() + _FULL_SECONDS

@@ -168,6 +168,7 @@ class EmbeddedPublisher:
         return confirmations
 
     def _insert(self, connection: Connection, outgoing: list[Outgoing]) -> list[Confirmation]:
+        self._bounds.begin()
         if self._routes.stale:
             self._routes.read(connection)
         elif any(not self._queues_of(message, queue) for message, queue in outgoing):

@@ -22,6 +22,7 @@ from eventbus.brokers.port import Confirmation, Forward, Settlement
 from eventbus.errors import BrokerUnavailable, ConfigurationError, DatabaseNotMigrated
 from eventbus.message import REASON_HEADER
 from eventbus.topology import (
+    DELIVERY_LIMIT,
     Binding,
     Overflow,
     Queue,
@@ -362,9 +363,13 @@ def test_a_message_that_outlives_its_delivery_limit_is_parked(
 ) -> None:
     bench.declare("#")
     bench.publish(message(1), message(2))
-    # As after twenty consumers that died with it.
+    # As after so many consumers that died with it.
     first = sql(sa.select(sa.func.min(tables.message.c.seq)))[0][0]
-    sql(tables.message.update().where(tables.message.c.seq == first).values(deliveries=20))
+    sql(
+        tables.message.update()
+        .where(tables.message.c.seq == first)
+        .values(deliveries=DELIVERY_LIMIT)
+    )
     _, received = bench.consume()
     assert received.wait(1)[0].message.body == message(2).body
     bench.wait_counts({DLQ: 1})

@@ -27,13 +27,25 @@ HEALTHY_QUEUE = QueueState(
     exists=True,
     declared=True,
 )
+#: Of everything here, however long ago this module was imported.
+NOW = time.time()
 PAUSE = Pause("shop.billing", 0, "ada@shop-3", "the bank is down")
 
 
 def process(kind: str = WORKER, **values: Any) -> ProcessRow:
     row = {"seen_ms": 500, "gone": False, "beat_age_ms": 0}
     row.update({name: values.pop(name) for name in list(values) if name in row})
-    report = Report(kind, "shop", f"shop.{kind}", state="running", ready=True, host="shop-3", pid=7)
+    report = Report(
+        kind,
+        "shop",
+        f"shop.{kind}",
+        state="running",
+        ready=True,
+        host="shop-3",
+        pid=7,
+        started_at=NOW,
+        beat=NOW,
+    )
     return ProcessRow("id", dataclasses.replace(report, **values), Rates(), **row)
 
 
@@ -43,7 +55,7 @@ def snapshot(**values: Any) -> Snapshot:
         "processes": (process(), process(DISPATCHER)),
         "queues": (HEALTHY_QUEUE,),
     }
-    return Snapshot("shop", time.time(), **{**defaults, **values})
+    return Snapshot("shop", NOW, **{**defaults, **values})
 
 
 def outbox(**values: Any) -> dict[str, Any]:
