@@ -84,12 +84,14 @@ def test_what_kills_its_worker_is_parked_and_the_innocent_are_not(stack: Stack) 
             assert "its worker died each time" in parked.headers[REASON_HEADER]
     for handler in ("meet", "meet_booked"):
         # Killed between effect and remembering, one that is not transactional may be repeated; and
-        # only those can be that ran beside the culprit the first time.
+        # only those can be that ran beside the culprit the first time, or on SQLite, whose one
+        # writer is the handlers' as well, that wait to be remembered: what is claimed ahead.
         expected = Counter({n: 1 for n in items if n != CULPRIT})
         found = stack.effects(handler)
         assert set(found) == set(expected)
         assert handler == "meet" or found == expected
-        assert sum(found.values()) - len(expected) <= 8
+        at_most = 8 if stack.bus.settings.redis_url else 8 * 20
+        assert sum(found.values()) - len(expected) <= at_most
     # Three for each culprit, which may die of each other as well; a transactional start counts from
     # its second delivery on.
     assert 4 <= deaths <= 8
