@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from eventbus.workers.operations.operation import Operation
     from eventbus.workers.operations.parked import Parked
 
-#: Characters of a body that a terminal is shown; --json gives all of it.
-_SHOWN_BODY = 4_000
-
 
 @click.group("dlq")
 @application_option
@@ -223,6 +220,7 @@ def show(id: str, queues: list[str], as_json: bool) -> None:  # noqa: A002 - the
 
 
 def _print_details(details: dict[str, Any]) -> None:
+    from eventbus.cli.bodies import print_body
     from eventbus.cli.terminal import escape, print_pairs
     from eventbus.message import WORKER_HEADERS
 
@@ -241,18 +239,7 @@ def _print_details(details: dict[str, Any]) -> None:
         click.echo("traceback")
         for line in traceback.splitlines():
             click.echo(f"  {escape(line)}")
-    click.echo("body" if encoded is None else "body (base64)")
-    for line in _shown_body(body if encoded is None else encoded):
-        click.echo(f"  {escape(line)}")
-
-
-def _shown_body(body: str) -> list[str]:
-    if len(body) <= _SHOWN_BODY:
-        return body.splitlines() or ["(empty)"]
-    return [
-        *body[:_SHOWN_BODY].splitlines(),
-        f"... {len(body) - _SHOWN_BODY} characters more; --json shows all",
-    ]
+    print_body(body, encoded)
 
 
 # -- export and delete -----------------------------------------------------------------------------

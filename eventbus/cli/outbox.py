@@ -12,7 +12,9 @@ from eventbus.cli.options import Number, json_option, split_list, yes_option
 from eventbus.errors import UnknownName
 
 if TYPE_CHECKING:
+    from eventbus.bus import EventBus
     from eventbus.outbox.failed_rows import Choice, FailedRows
+    from eventbus.workers.operations.operation import Operation
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -186,21 +188,27 @@ def show(id: str, as_json: bool) -> None:  # noqa: A002 - the argument's name
     --json: {"seq", "id", "event", "key", "state", "attempts", "created_at", "available_at",
              "published_at", "error", "attributes": {}, "body": TEXT|null, "body_base64": TEXT|null}
     """
+    from eventbus.cli.bodies import body_text, print_body
     from eventbus.cli.terminal import escape, print_json, print_pairs
 
     row = _find(id)
-    details = {**_public(_shape(row)), "attributes": _attributes(row), **_body(row["body"])}
+    body, encoded = body_text(bytes(row["body"]))
+    details = {
+        **_public(_shape(row)),
+        "attributes": _attributes(row),
+        "body": body,
+        "body_base64": encoded,
+    }
     if as_json:
         print_json(details)
         return
     attributes = details.pop("attributes")
-    body, encoded = details.pop("body"), details.pop("body_base64")
+    del details["body"], details["body_base64"]
     print_pairs(list(details.items()))
     click.echo("attributes")
     for name, value in sorted(attributes.items()):
         click.echo(f"  {escape(name)}: {escape(value)}")
-    click.echo("body" if encoded is None else "body (base64)")
-    click.echo(f"  {escape(body if encoded is None else encoded)}")
+    print_body(body, encoded)
 
 
 def _find(event_id: str) -> Mapping[str, Any]:
@@ -228,15 +236,6 @@ def _attributes(row: Mapping[str, Any]) -> dict[str, str]:
         return {str(name): str(value) for name, value in found.items()}
     except (ValueError, AttributeError, RecursionError):
         return {"": str(row["attributes"])}
-
-
-def _body(body: bytes) -> dict[str, str | None]:
-    import base64
-
-    try:
-        return {"body": bytes(body).decode(), "body_base64": None}
-    except UnicodeDecodeError:
-        return {"body": None, "body_base64": base64.b64encode(bytes(body)).decode("ascii")}
 
 
 # -- what was given up ----------------------------------------------------------------------------
@@ -279,10 +278,9 @@ def retry(ids: list[str], names: list[str], everything: bool, as_json: bool) -> 
     \b
     --json: {"events": {NAME: NUMBER}, "retried": NUMBER}
     """
-    from eventbus.workers.operations.operation import Operation
-
-    failed, choice, counts = _chosen(ids, names, everything)
-    with _operation(Operation, "outbox.retry", ids, names, counts) as operation:
+    bus = bus_or_settings(DATABASE)
+    failed, choice, counts = _chosen(bus, ids, names, everything)
+    with _operation(bus, "outbox.retry", choice, counts) as operation:
         operation.advance(failed.retry(choice))
     _print_done("retried", counts, operation.record.done, as_json)
 
@@ -299,19 +297,19 @@ def purge(ids: list[str], names: list[str], everything: bool, yes: bool, as_json
     --json: {"events": {NAME: NUMBER}, "deleted": NUMBER}
     """
     from eventbus.cli.terminal import confirm
-    from eventbus.workers.operations.operation import Operation
 
-    failed, choice, counts = _chosen(ids, names, everything)
+    bus = bus_or_settings(DATABASE)
+    failed, choice, counts = _chosen(bus, ids, names, everything)
     if counts:
         what = ", ".join(f"{number} {name}" for name, number in counts.items())
         confirm(f"Delete {what} from the outbox? No consumer will ever hear of it.", yes)
-    with _operation(Operation, "outbox.purge", ids, names, counts) as operation:
+    with _operation(bus, "outbox.purge", choice, counts) as operation:
         operation.advance(failed.delete(choice))
     _print_done("deleted", counts, operation.record.done, as_json)
 
 
 def _chosen(
-    ids: list[str], names: list[str], everything: bool
+    bus: EventBus, ids: list[str], names: list[str], everything: bool
 ) -> tuple[FailedRows, Choice, dict[str, int]]:
     """The rows that were asked for, and how many there are of each name.
 
@@ -326,7 +324,7 @@ def _chosen(
         raise click.UsageError("say which events: --id, --event or --all")
     if everything and (ids or names):
         raise click.UsageError("--all and --id or --event exclude each other")
-    failed = FailedRows(bus_or_settings(DATABASE).engine)
+    failed = FailedRows(bus.engine)
     choice = Choice(tuple(ids) or None, tuple(names) or None)
     counts = failed.count(choice)
     missing = sorted(set(names) - set(counts))
@@ -338,13 +336,12 @@ def _chosen(
     return failed, choice, counts
 
 
-def _operation(
-    make: Any, kind: str, ids: list[str], names: list[str], counts: dict[str, int]
-) -> Any:
+def _operation(bus: EventBus, kind: str, choice: Choice, counts: dict[str, int]) -> Operation:
     from eventbus.workers.operations.audit import OperationLog
+    from eventbus.workers.operations.operation import Operation
 
-    log = OperationLog(bus_or_settings(DATABASE).engine)
-    return make(kind, {"ids": ids, "events": names}, log=log, total=sum(counts.values()))
+    parameters = {"ids": choice.ids, "events": choice.names}
+    return Operation(kind, parameters, log=OperationLog(bus.engine), total=sum(counts.values()))
 
 
 def _print_done(verb: str, counts: dict[str, int], done: int, as_json: bool) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Any
 
+from eventbus.cli.bodies import body_text
 from eventbus.cli.terminal import moment
 from eventbus.message import EDITED_AT_HEADER, EDITED_BY_HEADER, TRACEBACK_HEADER
 
@@ -29,7 +29,7 @@ def row_of(parked: Parked) -> dict[str, Any]:
 def details_of(parked: Parked) -> dict[str, Any]:
     """What ``--json`` gives for it alone, and an export: all that the message carries."""
     message = parked.message
-    text, encoded = _body(message.body)
+    text, encoded = body_text(message.body)
     return {
         **row_of(parked),
         "first_failure": _failure(parked.first_failure),
@@ -50,14 +50,6 @@ def _failure(failure: Failure) -> dict[str, Any] | None:
     if failure.error is None and failure.message is None and failure.at_ms is None:
         return None
     return {"error": failure.error, "message": failure.message, "at": moment(failure.at_ms)}
-
-
-def _body(body: bytes) -> tuple[str | None, str | None]:
-    """The body as text, or in base64 where it is none."""
-    try:
-        return body.decode(), None
-    except UnicodeDecodeError:
-        return None, base64.b64encode(body).decode("ascii")
 
 
 def _text(value: Any) -> str | None:

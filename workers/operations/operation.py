@@ -24,7 +24,7 @@ from eventbus.identifiers import new_event_id
 from eventbus.outbox.row import now_ms
 
 from .audit import DONE, FAILED, INTERRUPTED, RUNNING, STOPPED, OperationLog, OperationRecord, who
-from .pacing import RateLimit
+from .pacing import Pacer
 
 _logger = logging.getLogger("eventbus.operations")
 
@@ -90,7 +90,7 @@ class Operation:
 
     def __post_init__(self) -> None:
         self._record = self._first_record()
-        self._pace = RateLimit(self.limits.rate)
+        self._pace = Pacer(self.limits.rate)
         self._audit = None if self.log is None else _Audit(self.log, lambda text: self.warn(text))
 
     def _first_record(self) -> OperationRecord:

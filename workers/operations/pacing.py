@@ -11,7 +11,7 @@ SLICE_SECONDS = 0.1
 LONGEST_SLEEP_SECONDS = 0.1
 
 
-class RateLimit:
+class Pacer:
     """Lets so many through each second, evenly; what was not used is not saved up.
 
     Parameters

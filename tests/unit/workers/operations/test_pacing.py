@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eventbus.workers.operations.pacing import RateLimit
+from eventbus.workers.operations.pacing import Pacer
 
 
 class Clock:
@@ -24,7 +24,7 @@ class Clock:
 
 def _seconds_for(rate: float, count: int, work_seconds: float = 0.0) -> float:
     clock = Clock()
-    limit = RateLimit(rate, clock=clock, sleep=clock.sleep)
+    limit = Pacer(rate, clock=clock, sleep=clock.sleep)
     began, left = clock.now, count
     while left:
         left -= limit.take(min(left, 500), lambda: None)
@@ -44,7 +44,7 @@ def test_the_time_that_the_work_takes_is_not_added() -> None:
 
 def test_a_slow_pause_is_not_made_up_for_by_a_burst() -> None:
     clock = Clock()
-    limit = RateLimit(10, clock=clock, sleep=clock.sleep)
+    limit = Pacer(10, clock=clock, sleep=clock.sleep)
     limit.take(1, lambda: None)
     clock.now += 60
     began = clock.now
@@ -55,13 +55,13 @@ def test_a_slow_pause_is_not_made_up_for_by_a_burst() -> None:
 
 def test_without_a_rate_all_that_is_asked_for_may_go() -> None:
     clock = Clock()
-    assert RateLimit(None, clock=clock, sleep=clock.sleep).take(500, lambda: None) == 500
+    assert Pacer(None, clock=clock, sleep=clock.sleep).take(500, lambda: None) == 500
     assert clock.slept == []
 
 
 def test_a_wait_is_ended_by_the_check() -> None:
     clock = Clock()
-    limit = RateLimit(0.01, clock=clock, sleep=clock.sleep)
+    limit = Pacer(0.01, clock=clock, sleep=clock.sleep)
     limit.take(1, lambda: None)
 
     def check() -> None:
