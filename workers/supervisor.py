@@ -114,17 +114,26 @@ def note_signals(*, stops: bool = False) -> None:
     ----------
     stops:
         TERM and INT too, shortly before `supervise`; an import that hangs should be ended by them.
+        So does a process that starts afresh: its code was tried, and it is to drain as it was.
     """
-    for number in _SIGNALS if stops else _LATER:
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    for number in _SIGNALS if stops or signal.SIGTERM in held else _LATER:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _note)
     # Blocked by `hold_signals`, before this process was executed.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _LATER)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
-def hold_signals() -> None:
-    """Keep HUP and USR1 waiting until `note_signals`, also through an ``exec``."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _LATER)
+def hold_signals() -> bool:
+    """Keep signals waiting until `note_signals`, also through an ``exec``.
+
+    Returns
+    -------
+    bool
+        Whether the process may start afresh: no stop came after `supervise` had ended.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    return not any(number in _STOPS for number in _noted)
 
 
 def supervise(

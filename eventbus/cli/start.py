@@ -186,7 +186,8 @@ def supervise(
     code = exit_code_of(lambda: _supervise(bus, services, supervision, prepare))
     if code != supervisor.Ending.RESTART:
         supervisor.exit_process(code)
-    supervisor.hold_signals()
+    if not supervisor.hold_signals():
+        supervisor.exit_process(supervisor.Ending.DRAINED)
     supervisor.flush_output()
     supervision.launch.replace_process()
 

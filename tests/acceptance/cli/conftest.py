@@ -74,6 +74,8 @@ class Shop:
 
     def env(self, extra: dict[str, str] | None = None) -> dict[str, str]:
         clean = {name: v for name, v in os.environ.items() if not name.startswith("EVENTBUS_")}
+        # A test process that another one has started is told 80; here each terminal has its size.
+        clean.pop("COLUMNS", None)
         return {**clean, **self.environment, **(extra or {})}
 
     def run(

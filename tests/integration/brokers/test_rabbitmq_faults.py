@@ -72,7 +72,8 @@ def test_a_killed_node_loses_nothing_that_was_confirmed(
         confirmed = Counter(outcomes.values())[ROUTED]
         wait_until(
             lambda: Counter(list(outcomes.values()))[ROUTED] >= confirmed + 1_000,
-            30,
+            # A queue that has no leader yet leaves its first publish unanswered until the time-out.
+            90,
             "publishing is confirmed again",
         )
         stop_publishing.set()

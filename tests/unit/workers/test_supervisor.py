@@ -315,18 +315,38 @@ print(list(supervisor._noted))
 """
 BEFORE = f"""
 import os, signal, sys
-from eventbus.workers.supervisor import hold_signals
-hold_signals()
-os.kill(os.getpid(), signal.SIGHUP)
+from eventbus.workers.supervisor import hold_signals, note_signals
+note_signals(stops=True)
+assert hold_signals()
+os.kill(os.getpid(), signal.Signals(int(sys.argv[1])))
 os.execv(sys.executable, [sys.executable, '-c', {AFTER!r}])
 """
 
 
-def test_signals_that_are_held_through_an_exec_are_not_lost() -> None:
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_signals_that_are_held_through_an_exec_are_not_lost(number: signal.Signals) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", BEFORE], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", BEFORE, str(int(number))],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
-    assert (done.stdout, done.stderr) == (f"[{int(signal.SIGHUP)}]\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"[{int(number)}]\n", "")
+
+
+def test_a_process_that_was_told_to_stop_does_not_start_afresh() -> None:
+    code = (
+        "import os, signal\n"
+        "from eventbus.workers.supervisor import hold_signals, note_signals\n"
+        "note_signals(stops=True)\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "print(hold_signals())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "False\n")
 
 
 def test_the_signal_handlers_of_before_are_put_back() -> None:
