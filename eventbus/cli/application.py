@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eventbus.errors import ApplicationNotFound, EventBusError
+from eventbus.errors import ApplicationNotFound, EventBusError, UnknownName
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
@@ -116,6 +116,27 @@ def is_named() -> bool:
 def application_name() -> str | None:
     """How the application was named: ``module`` or ``module:attribute``."""
     return _application().name
+
+
+def full_queue_name(bus: EventBus, queue: str) -> str:
+    """The full name of `queue`: of a subscription, or one that is no longer declared.
+
+    Raises
+    ------
+    UnknownName
+        It is no full name, and the application declares none of that name.
+    """
+    try:
+        return bus.subscription(queue).queue
+    except UnknownName:
+        if "." in queue:
+            return queue
+        if is_named():
+            raise
+        raise UnknownName(
+            f"{queue!r} is no full name of a queue, such as shop.billing; or name the application "
+            f"with -A"
+        ) from None
 
 
 def _application() -> Application:

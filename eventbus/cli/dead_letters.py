@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -10,15 +9,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eventbus.cli.application import BROKER, DATABASE, bus_or_settings, is_named
-from eventbus.cli.options import Moment, Number, split_list
+from eventbus.cli.application import (
+    BROKER,
+    DATABASE,
+    bus_or_settings,
+    full_queue_name,
+    is_named,
+)
+from eventbus.cli.options import Moment, Number, given_options, split_list
 from eventbus.errors import UnknownName
 from eventbus.patterns import check_pattern
 from eventbus.topology import dead_letter_queue_name, overflow_queue_name
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
-    from eventbus.workers.operations.audit import OperationLog
     from eventbus.workers.operations.dead_letters import Count, DeadLetters, Selection, Tally
     from eventbus.workers.operations.parked import Group
 
@@ -144,16 +148,6 @@ def parameters_of(options: Mapping[str, Any], queues: Sequence[str]) -> dict[str
     }
 
 
-def given_options(ctx: click.Context, names: Mapping[str, str]) -> list[str]:
-    """Which of the parameters `names` were given on the command line, as they are called there."""
-    commandline = click.core.ParameterSource.COMMANDLINE
-    return [
-        called
-        for parameter, called in names.items()
-        if ctx.get_parameter_source(parameter) is commandline
-    ]
-
-
 def require_choice(ctx: click.Context, everything: bool) -> None:
     """Refuse to act on all that is parked only because nothing was said.
 
@@ -198,48 +192,11 @@ def opened(queues: Sequence[str]) -> Iterator[Opened]:
             "with --queue, such as --queue shop.billing"
         )
     bus = bus_or_settings(BROKER, DATABASE)
-    names = [_full_name(bus, queue) for queue in queues] or [
+    names = [full_queue_name(bus, queue.removesuffix(".dlq")) for queue in queues] or [
         subscription.queue for subscription in bus.subscriptions.values()
     ]
     with closing(bus.broker.admin()) as admin:
         yield Opened(bus, DeadLetters(admin, list(dict.fromkeys(names)), required=bool(queues)))
-
-
-def _full_name(bus: EventBus, queue: str) -> str:
-    """The full name of `queue`; one that is no longer declared may still have parked messages."""
-    name = queue.removesuffix(".dlq")
-    try:
-        return bus.subscription(name).queue
-    except UnknownName:
-        if "." in name:
-            return name
-        if is_named():
-            raise
-        raise UnknownName(
-            f"{queue!r} is no full name of a queue, such as shop.billing; or name the application "
-            f"with -A"
-        ) from None
-
-
-def audit_log(bus: EventBus) -> OperationLog | None:
-    """Where the audit of an operation goes; None, and a note, where there is no database for it.
-
-    An operation goes on without: it may be an emergency.
-    """
-    from eventbus import database
-    from eventbus.cli.terminal import print_note
-    from eventbus.errors import EventBusError
-    from eventbus.workers.operations.audit import OperationLog
-
-    if not is_named() and not os.environ.get(DATABASE):
-        print_note(f"no audit is written: no application is named and {DATABASE} is not set")
-        return None
-    try:
-        database.require_file(bus.engine)
-    except EventBusError as error:
-        print_note(f"no audit is written: {error}")
-        return None
-    return OperationLog(bus.engine)
 
 
 def tally_of(found: Opened, selection: Selection, older_than_ms: int | None = None) -> Tally:

@@ -13,8 +13,6 @@ from eventbus.cli.application import application_option
 from eventbus.cli.dead_letters import (
     Opened,
     all_option,
-    audit_log,
-    given_options,
     limit_option,
     messages,
     nothing_matches,
@@ -31,7 +29,8 @@ from eventbus.cli.dead_letters import (
 )
 from eventbus.cli.dlq_replay import replay
 from eventbus.cli.export import FORMATS, check_destination, exporting
-from eventbus.cli.options import Number, json_option, yes_option
+from eventbus.cli.options import Number, given_options, json_option, yes_option
+from eventbus.cli.progress import audit_log
 
 if TYPE_CHECKING:
     from eventbus.workers.operations.dead_letters import Selection, Tally

@@ -17,8 +17,6 @@ from eventbus.cli.dead_letters import (
     SELECTION,
     Opened,
     all_option,
-    audit_log,
-    given_options,
     limit_option,
     messages,
     opened,
@@ -30,7 +28,16 @@ from eventbus.cli.dead_letters import (
     shape_of_groups,
     tally_of,
 )
-from eventbus.cli.options import Duration, Number, Rate, Ratio, json_option, yes_option
+from eventbus.cli.options import (
+    Duration,
+    Number,
+    Rate,
+    Ratio,
+    given_options,
+    json_option,
+    yes_option,
+)
+from eventbus.cli.progress import audit_log
 from eventbus.errors import EventBusError, OperationInterrupted, OperationStopped, UnknownName
 
 if TYPE_CHECKING:

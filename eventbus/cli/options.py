@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -218,6 +218,16 @@ def split_list(ctx: click.Context, parameter: click.Parameter, values: Iterable[
     if not all(items):
         raise click.BadParameter("an item of the list is empty", ctx, parameter)
     return list(dict.fromkeys(items))
+
+
+def given_options(ctx: click.Context, names: Mapping[str, str]) -> list[str]:
+    """Which of the parameters `names` were given on the command line, as they are called there."""
+    commandline = click.core.ParameterSource.COMMANDLINE
+    return [
+        called
+        for parameter, called in names.items()
+        if ctx.get_parameter_source(parameter) is commandline
+    ]
 
 
 def log_level_option(command: _Function) -> _Function:

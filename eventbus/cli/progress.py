@@ -1,7 +1,8 @@
-"""An operation over many messages on the terminal: its progress, and Ctrl-C at a safe point."""
+"""An operation over many messages: its audit, its progress, and Ctrl-C at a safe point."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -9,11 +10,33 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from eventbus.cli.application import DATABASE, is_named
 from eventbus.cli.terminal import escape, print_note
 
 if TYPE_CHECKING:
-    from eventbus.workers.operations.audit import OperationRecord
+    from eventbus.bus import EventBus
+    from eventbus.workers.operations.audit import OperationLog, OperationRecord
     from eventbus.workers.operations.operation import Operation
+
+
+def audit_log(bus: EventBus) -> OperationLog | None:
+    """Where the audit of an operation goes; None, and a note, where there is no database for it.
+
+    An operation goes on without: it may be an emergency.
+    """
+    from eventbus import database
+    from eventbus.errors import EventBusError
+    from eventbus.workers.operations.audit import OperationLog
+
+    if not is_named() and not os.environ.get(DATABASE):
+        print_note(f"no audit is written: no application is named and {DATABASE} is not set")
+        return None
+    try:
+        database.require_file(bus.engine)
+    except EventBusError as error:
+        print_note(f"no audit is written: {error}")
+        return None
+    return OperationLog(bus.engine)
 
 
 @contextmanager

@@ -176,7 +176,7 @@ def purge(name: str, yes: bool, as_json: bool) -> None:
     \b
     --json: {"queue", "deleted": NUMBER}
     """
-    from eventbus.cli.dead_letters import audit_log
+    from eventbus.cli.progress import audit_log
     from eventbus.cli.terminal import confirm, print_json, print_line
     from eventbus.workers.operations.operation import Operation
 
@@ -271,7 +271,7 @@ def _checked_engine(bus: EventBus) -> Engine:
 
 def _record(bus: EventBus, kind: str, queues: list[str], reason: str | None = None) -> None:
     """Note in the audit who has paused or resumed what."""
-    from eventbus.cli.dead_letters import audit_log
+    from eventbus.cli.progress import audit_log
     from eventbus.workers.operations.operation import Operation
 
     if not queues:

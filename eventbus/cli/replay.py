@@ -9,8 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eventbus.cli.application import BROKER, DATABASE, application_option, bus_or_settings
-from eventbus.cli.options import Moment, Number, Rate, json_option, split_list, yes_option
+from eventbus.cli.application import (
+    BROKER,
+    DATABASE,
+    application_option,
+    bus_or_settings,
+    full_queue_name,
+)
+from eventbus.cli.options import (
+    Moment,
+    Number,
+    Rate,
+    given_options,
+    json_option,
+    split_list,
+    yes_option,
+)
 from eventbus.errors import UnknownName
 from eventbus.patterns import check_pattern, matches
 
@@ -101,21 +115,24 @@ def command(
 
 
 def _refuse_beside_resume(ctx: click.Context) -> None:
-    given = [
-        parameter.opts[-1]
-        for parameter in ctx.command.params
-        if parameter.name in _FIXED
-        and ctx.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
-    ]
+    given = given_options(ctx, _FIXED)
     if given:
         raise click.UsageError(
             f"--resume goes on with what was chosen at first; leave out {', '.join(given)}"
         )
 
 
-_FIXED = frozenset(
-    {"queue", "patterns", "handler", "keys", "since_ms", "until_ms", "rate", "max_depth"}
-)
+#: What a resumed replay has from its beginning.
+_FIXED = {
+    "queue": "--queue",
+    "patterns": "--event",
+    "handler": "--handler",
+    "keys": "--key",
+    "since_ms": "--since",
+    "until_ms": "--until",
+    "rate": "--rate",
+    "max_depth": "--max-depth",
+}
 
 
 def _resumed(log: Any, operation_id: str) -> OperationRecord:
@@ -200,13 +217,9 @@ def _plan(
 
 def _target(bus: EventBus, queue: str) -> tuple[str, Subscription | None]:
     """The queue's full name, and its subscription where this application declares it."""
-    try:
-        subscription = bus.subscription(queue)
-    except UnknownName:
-        if "." not in queue:
-            raise
-        return queue, None
-    return subscription.queue, subscription
+    name = full_queue_name(bus, queue)
+    declared = {subscription.queue: subscription for subscription in bus.subscriptions.values()}
+    return name, declared.get(name)
 
 
 def _check_handler(subscription: Subscription | None, handler: str | None) -> None:
