@@ -144,3 +144,31 @@ class SoftTimeLimitExceeded(EventBusError):
 
 class TimeLimitExceeded(EventBusError):
     """A handler was ended by its hard time limit, which it cannot catch."""
+
+
+class MissingDependency(EventBusError):
+    """Something needs a package that is not installed; the text names the extra to install."""
+
+    exit_code = 2
+
+
+class InvalidSchema(EventBusError):
+    """A schema is not what its format allows, or exceeds the bounds that keep a check quick."""
+
+    exit_code = 2
+
+
+class IncompatibleContract(EventBusError):
+    """A new version of a contract would break a reader, or could not read what was written."""
+
+    exit_code = 4
+
+
+class UnknownSchema(EventBusError):
+    """The registry has no such subject, version or id."""
+
+
+class RegistryUnavailable(EventBusError):
+    """The schema registry cannot be reached, refuses the login or does not answer in time."""
+
+    exit_code = 3

@@ -189,7 +189,7 @@ def _print_messages(parked: Sequence[Parked]) -> None:
 @click.argument("id")
 @queue_option
 @json_option
-def show(id: str, queues: list[str], as_json: bool) -> None:  # noqa: A002 - the argument's name
+def show(id: str, queues: list[str], as_json: bool) -> None:
     """Show all that is known of the parked message ID.
 
     It may be there several times: once for each handler that gave up on it.

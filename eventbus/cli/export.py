@@ -40,7 +40,7 @@ class Exporter:
         ``jsonl`` or ``csv``.
     """
 
-    def __init__(self, stream: TextIO, format: str) -> None:  # noqa: A002 - the option's name
+    def __init__(self, stream: TextIO, format: str) -> None:
         self._stream = stream
         self._csv = csv.writer(stream) if format == "csv" else None
         # Whatever the messages hold must not act on a terminal.
@@ -94,7 +94,7 @@ def check_destination(path: str | None, force: bool) -> None:
 
 
 @contextmanager
-def exporting(path: str | None, format: str, force: bool) -> Iterator[Exporter]:  # noqa: A002
+def exporting(path: str | None, format: str, force: bool) -> Iterator[Exporter]:
     """An exporter that writes to `path`, checked by `check_destination`.
 
     Raises

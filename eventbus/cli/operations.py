@@ -87,7 +87,7 @@ def list_operations(kind: str | None, limit: int, as_json: bool) -> None:
 @application_option
 @click.argument("id")
 @json_option
-def show(id: str, as_json: bool) -> None:  # noqa: A002 - the argument's name
+def show(id: str, as_json: bool) -> None:
     """Show all that is noted of the operation ID.
 
     \b

@@ -181,7 +181,7 @@ def _public(row: Mapping[str, Any]) -> dict[str, Any]:
 @application_option
 @click.argument("id")
 @json_option
-def show(id: str, as_json: bool) -> None:  # noqa: A002 - the argument's name
+def show(id: str, as_json: bool) -> None:
     """Show the event ID, which waits in the outbox or is in the event log.
 
     \b

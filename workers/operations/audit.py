@@ -104,7 +104,7 @@ class OperationLog:
             ):
                 connection.execute(table.insert().values(**values))
 
-    def find(self, id: str) -> OperationRecord:  # noqa: A002 - the column's name
+    def find(self, id: str) -> OperationRecord:
         """The operation of that id.
 
         Raises

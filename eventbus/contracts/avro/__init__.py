@@ -1,0 +1,1 @@
+"""Avro: contracts derived from events, read, and compared."""

@@ -1,0 +1,1 @@
+"""Protobuf: contracts derived from events, read, and compared."""
