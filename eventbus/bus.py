@@ -562,6 +562,18 @@ class EventBus:
             events.update(handler.events)
         return events
 
+    @property
+    def published_events(self) -> dict[str, type[Event]]:
+        """Name to class of the events that are this service's own: their contracts are registered.
+
+        Those declared with ``source=`` of another service are only read here.
+        """
+        return {
+            name: cls
+            for name, cls in self.events.items()
+            if cls.__source__ is None or cls.__source__ == self.service
+        }
+
     def topology(self, queues: Iterable[str] | None = None) -> Topology:
         """The exchange, and the queues and bindings of all subscriptions or of `queues`."""
         names = self.subscriptions if queues is None else queues

@@ -476,6 +476,9 @@ class Event(Struct):
     name:
         The event's name: CloudEvents ``type`` and AMQP routing key, dot-separated words,
         at most 255 bytes. A class without a name is a base for others.
+    source:
+        The service that publishes it, where that is another one: its contract is theirs, this class
+        only reads. Without it the event is this service's own.
 
     Example::
 
@@ -485,12 +488,14 @@ class Event(Struct):
     """
 
     __event_name__: ClassVar[str] = ""
+    __source__: ClassVar[str | None] = None
 
-    def __init_subclass__(cls, *, name: str = "", **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, name: str = "", source: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if name:
             check_event_name(name)
         cls.__event_name__ = name
+        cls.__source__ = source
 
 
 AnyEvent = TypeVar("AnyEvent", bound=Event)
