@@ -158,6 +158,12 @@ class InvalidSchema(EventBusError):
     exit_code = 2
 
 
+class InvalidLockFile(EventBusError):
+    """A lock file is no lock file, is damaged, or says something else than its name."""
+
+    exit_code = 2
+
+
 class IncompatibleContract(EventBusError):
     """A new version of a contract would break a reader, or could not read what was written."""
 

@@ -27,6 +27,8 @@ _NO_PORT = re.compile(r"^([^:/?#\[\]]*|\[[^\]]*\]):(?!\d{1,5}(?:[/?#,;]|$))[^/]+
 _SECRET_OPTION = re.compile(r"(?i)\b([\w-]*(?:pass(?:word|wd)?|secret|token)[\w-]*)=[^&#]*")
 _AMQP_SCHEMES = ("amqp", "amqps")
 _REDIS_SCHEMES = ("redis", "rediss", "unix")
+_DATABASES = ("postgresql", "mysql", "mariadb", "sqlite")
+_YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -69,6 +71,16 @@ class Settings:
         handler may be allowed to run longer.
     max_message_bytes:
         The largest body that is published or read.
+    contracts:
+        The folder with the lock files of the contracts, relative to the current one.
+    registry_url:
+        The schema registry: ``http://`` or ``https://`` (with user and password, if it asks for
+        them), or a database URL; unset: the tables in `database_url`.
+    require_contract:
+        Whether an event without a registered contract is refused when it is published.
+    release:
+        Of the service, as its readers are named by in the registry; unset: the version of the
+        installed package.
     log_level, log_format:
         ``text`` or ``json``.
     """
@@ -86,6 +98,10 @@ class Settings:
     idempotency_failure: str = "pause"
     consumer_timeout: timedelta = timedelta(minutes=30)
     max_message_bytes: int = 1024 * 1024
+    contracts: str = "contracts"
+    registry_url: str | None = None
+    require_contract: bool = False
+    release: str | None = None
     log_level: str = "INFO"
     log_format: str = "text"
 
@@ -232,7 +248,7 @@ def _database_url(value: Any) -> str:
     text = render(hide_password=False) if render is not None else str(value)
     scheme, separator, rest = text.partition("://")
     dialect = scheme.split("+")[0]
-    if not separator or dialect not in ("postgresql", "mysql", "mariadb", "sqlite"):
+    if not separator or dialect not in _DATABASES:
         raise ValueError(
             "expected a database URL such as 'postgresql+psycopg://user@host/shop', "
             "'mysql+pymysql://user@host/shop' or 'sqlite:///shop.db'"
@@ -255,7 +271,7 @@ def _broker_url(value: Any) -> str:
         if hasattr(value, "render_as_string"):
             return _database_url(value)
         scheme = text.partition("://")[0]
-        if scheme.split("+")[0] not in ("postgresql", "mysql", "mariadb", "sqlite"):
+        if scheme.split("+")[0] not in _DATABASES:
             raise ValueError(
                 "expected 'amqp://user:password@host:5672/vhost', 'amqps://...', several of them "
                 "separated by ';', or a database URL for the embedded broker"
@@ -282,6 +298,22 @@ def _management_url(value: Any) -> str:
             "expected the address of RabbitMQ's management API, such as 'http://host:15672'"
         )
     _check_address(text, "@" in text)
+    return text
+
+
+def _registry_url(value: Any) -> str:
+    text = str(value)
+    scheme = text.partition("://")[0].lower()
+    if hasattr(value, "render_as_string") or scheme.split("+")[0] in _DATABASES:
+        return _database_url(value)
+    if scheme not in ("http", "https"):
+        raise ValueError(
+            "expected the address of a schema registry, such as 'https://user:password@host', or "
+            "a database URL"
+        )
+    _check_address(text, "@" in text)
+    if not urlsplit(text).hostname:
+        raise ValueError("the address has no host; write 'https://host' or 'https://host:8081'")
     return text
 
 
@@ -348,6 +380,27 @@ def _count(least: int, most: int) -> Callable[[Any], int]:
     return check
 
 
+def _folder(value: Any) -> str:
+    text = os.fspath(value) if isinstance(value, os.PathLike) else str(value)
+    if not text.strip() or "\0" in text:
+        raise ValueError("expected a folder's path, such as 'contracts'")
+    return str(text)
+
+
+def _yes_or_no(value: Any) -> bool:
+    text = str(value).strip().lower()
+    if text not in _YES and text not in _NO:
+        raise ValueError(f"expected one of {', '.join((*_YES, *_NO))}")
+    return text in _YES
+
+
+def _release(value: Any) -> str:
+    text = str(value)
+    if not 0 < len(text) <= 100 or not text.isprintable() or any(c.isspace() for c in text):
+        raise ValueError("expected a release such as '1.4' of 1 to 100 characters, no white space")
+    return text
+
+
 def _bytes(value: Any) -> int:
     try:
         number = int(str(value))
@@ -372,6 +425,10 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "unroutable": _one_of("log", "fail"),
     "idempotency_failure": _one_of("pause", "continue"),
     "max_message_bytes": _bytes,
+    "contracts": _folder,
+    "registry_url": _registry_url,
+    "require_contract": _yes_or_no,
+    "release": _release,
     "log_level": _one_of(*_LOG_LEVELS, upper=True),
     "log_format": _one_of("text", "json"),
 }

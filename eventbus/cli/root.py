@@ -38,6 +38,7 @@ COMMANDS = (
     "status",
     "top",
     "events",
+    "schema",
     "doctor",
     "demo",
 )

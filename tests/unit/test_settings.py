@@ -253,3 +253,54 @@ def test_reading_settings_changes_no_environment() -> None:
     before = dict(os.environ)
     EventBus("shop")
     assert dict(os.environ) == before
+
+
+# -- contracts -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "taken"),
+    [
+        ("registry_url", "https://key:secret@schemas.example:8081/path", None),
+        ("registry_url", "http://127.0.0.1:8081", None),
+        ("registry_url", "postgresql+psycopg://me@host/schemas", None),
+        ("registry_url", make_url("mysql+pymysql://me:secret@host/db"), "mysql+pymysql://me:secret@host/db"),
+        ("contracts", "some/folder", None),
+        ("require_contract", "yes", True),
+        ("require_contract", "0", False),
+        ("require_contract", False, False),
+        ("release", "1.4.2+deb12", None),
+    ],
+)  # fmt: skip
+def test_settings_of_contracts_are_taken(name: str, given: Any, taken: Any) -> None:
+    assert getattr(load(**{name: given}), name) == (given if taken is None else taken)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("registry_url", "ftp://host", "expected the address of a schema registry"),
+        ("registry_url", "localhost:8081", "expected the address of a schema registry"),
+        ("registry_url", "https://", "has no host"),
+        ("registry_url", "https://host:99999", "port"),
+        ("registry_url", "https://me:p@ss@host", "write them as '%40'"),
+        ("registry_url", "sqlite:///:memory:", "in-memory"),
+        ("contracts", "  ", "a folder's path"),
+        ("require_contract", "perhaps", "expected one of true"),
+        ("release", "1 4", "expected a release"),
+        ("release", "x" * 101, "expected a release"),
+    ],
+)
+def test_settings_of_contracts_that_cannot_be_used_are_named(
+    name: str, given: Any, said: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=said) as raised:
+        load(**{name: given})
+    assert name in str(raised.value)
+    assert "p@ss" not in str(raised.value)
+
+
+def test_the_password_of_the_registry_is_not_shown() -> None:
+    settings = load(registry_url="https://key:hidden@schemas.example")
+    assert "hidden" not in repr(settings)
+    assert "schemas.example" in repr(settings)
