@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from eventbus.contracts.schema import Schema
+from eventbus.contracts.wire.frame import FIRST_MESSAGE
 from eventbus.event import Event
 
 
@@ -14,7 +15,11 @@ class Codec(Protocol):
 
     The bytes are those behind the frame's magic byte and id (and Protobuf's message indexes).
     What a decoder raises for bytes that do not fit is UndecodableMessage, within bounded time and
-    memory whatever the bytes are.
+    memory whatever the bytes are. Where an event does not fit `schema`, an encoder raises
+    ValidationError, whose ``errors`` name the field.
+
+    `indexes` say which message type of a ``.proto`` file was written (`eventbus.contracts.wire.
+    frame`); the Avro codec does without.
     """
 
     #: CloudEvents ``datacontenttype`` and the AMQP property ``content-type``.
@@ -23,10 +28,14 @@ class Codec(Protocol):
     def encoder(self, event_class: type[Event], schema: Schema) -> Callable[[Event], bytes]:
         """Return what writes events of this class by `schema`, the registered contract."""
 
-    def decoder(self, writer: Schema) -> Callable[[bytes], dict[str, Any]]:
+    def decoder(
+        self, writer: Schema, indexes: tuple[int, ...] = FIRST_MESSAGE
+    ) -> Callable[[bytes], dict[str, Any]]:
         """Return what reads bytes written by `writer` into the event's JSON form."""
 
-    def reader(self, event_class: type[Event], writer: Schema) -> Callable[[bytes], Event]:
+    def reader(
+        self, event_class: type[Event], writer: Schema, indexes: tuple[int, ...] = FIRST_MESSAGE
+    ) -> Callable[[bytes], Event]:
         """Return what reads bytes written by `writer` into an event, resolved to its fields.
 
         The fast way: `decoder` and ``Event.__read__`` give the same event.
