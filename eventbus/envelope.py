@@ -57,6 +57,8 @@ class Envelope:
         CloudEvents extension "partitioning": events with the same key keep their order.
     traceparent:
         CloudEvents extension "distributed tracing" (W3C Trace Context).
+    dataschema:
+        CloudEvents 1.0.2 §3.1: the contract, `eventbus.contracts.dataschema`.
     """
 
     id: str
@@ -68,6 +70,7 @@ class Envelope:
     causationid: str | None = None
     partitionkey: str | None = None
     traceparent: str | None = None
+    dataschema: str | None = None
 
     def attributes(self) -> dict[str, str]:
         """The attributes that are set, as CloudEvents strings; ``specversion`` included."""
@@ -86,7 +89,9 @@ class Envelope:
         return found
 
 
-_OPTIONAL = ("subject", "correlationid", "causationid", "partitionkey", "traceparent")
+_OPTIONAL = (
+    "subject", "correlationid", "causationid", "partitionkey", "traceparent", "dataschema",
+)  # fmt: skip
 
 
 def check_extensions(attributes: Mapping[str, str]) -> None:
@@ -134,20 +139,25 @@ def to_message(attributes: dict[str, str], body: bytes, timestamp: int) -> Messa
     Parameters
     ----------
     attributes:
-        As `Envelope.attributes` gives them.
+        As `Envelope.attributes` gives them; ``datacontenttype`` where the data are no JSON.
     body:
-        The event's data as JSON.
+        The event's data.
     timestamp:
         Epoch seconds, for the AMQP property; CloudEvents ``time`` stays exact.
     """
     name = attributes["type"]
+    content_type = CONTENT_TYPE
+    if "datacontenttype" in attributes:
+        # CloudEvents AMQP binding §3.1.1: a property of the message, and no header.
+        attributes = dict(attributes)
+        content_type = attributes.pop("datacontenttype")
     return Message(
         body,
         name,
         {_HEADER_NAMES[attribute]: value for attribute, value in attributes.items()},
         attributes["id"],
         name,
-        CONTENT_TYPE,
+        content_type,
         None,
         attributes.get("correlationid"),
         attributes["source"],
@@ -188,6 +198,7 @@ def read_envelope(message: Message) -> Envelope:
             "causationid": get("cloudEvents_causationid"),
             "partitionkey": get("cloudEvents_partitionkey"),
             "traceparent": get("cloudEvents_traceparent"),
+            "dataschema": get("cloudEvents_dataschema"),
         }
     else:
         found = _attributes_of(headers)
@@ -220,6 +231,7 @@ def read_envelope(message: Message) -> Envelope:
         found.get("causationid"),
         found.get("partitionkey"),
         found.get("traceparent"),
+        found.get("dataschema"),
     )
 
 
@@ -291,26 +303,33 @@ def load_data(message: Message, max_bytes: int) -> Any:
     UndecodableMessage
         The body is too large, compressed, of another content type, or not such JSON.
     """
-    body = message.body
-    if len(body) > max_bytes:
-        raise UndecodableMessage(f"the body has {len(body)} bytes; at most {max_bytes} are read")
-    if message.content_encoding not in (None, "", "utf-8", "UTF-8", "identity"):
-        raise UndecodableMessage(
-            f"content-encoding {_shown(message.content_encoding)} is not read; send plain UTF-8"
-        )
+    check_body(message, max_bytes)
     content_type = message.content_type
     if content_type != CONTENT_TYPE and not _is_json(content_type):
         raise UndecodableMessage(
-            f"content-type {_shown(content_type)} is not read; {CONTENT_TYPE} is"
+            f"content-type {_shown(content_type)} is not read; application/json, application/avro "
+            f"and application/protobuf are"
         )
     try:
-        return _decoder.decode(body.decode())
+        return _decoder.decode(message.body.decode())
     except UnicodeDecodeError:
         raise UndecodableMessage("the body is not UTF-8") from None
     except RecursionError:
         raise UndecodableMessage("the body is JSON nested too deeply") from None
     except ValueError as error:
         raise UndecodableMessage(f"the body is not JSON: {str(error)[:200]}") from None
+
+
+def check_body(message: Message, max_bytes: int) -> None:
+    """Refuse a body that is too large, or compressed: UndecodableMessage."""
+    if len(message.body) > max_bytes:
+        raise UndecodableMessage(
+            f"the body has {len(message.body)} bytes; at most {max_bytes} are read"
+        )
+    if message.content_encoding not in (None, "", "utf-8", "UTF-8", "identity"):
+        raise UndecodableMessage(
+            f"content-encoding {_shown(message.content_encoding)} is not read; send plain UTF-8"
+        )
 
 
 def _is_json(content_type: str | None) -> bool:
