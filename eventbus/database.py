@@ -28,7 +28,7 @@ from eventbus.outbox.row import SHARDS
 from eventbus.settings import mask
 
 #: The version of the tables that this code reads and writes.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 #: Seconds to open a connection, and to find out that the other side of an open one has gone.
 CONNECT_SECONDS = 10

@@ -321,6 +321,90 @@ operation = Table(
 )
 operation_started = Index("eventbus_operation_started", operation.c.started_at_ms)
 
+#: The subjects of the schema registry that have a setting of their own; the global ones have the
+#: empty name. What is written to the registry locks the global row first: one at a time.
+contract_subject = Table(
+    "eventbus_contract_subject",
+    metadata,
+    Column("subject", _Exact(255), primary_key=True),
+    # FULL_TRANSITIVE and so on; NULL: as is set globally.
+    Column("compatibility", String(30)),
+    # READWRITE or READONLY; NULL: as is set globally.
+    Column("access", String(10)),
+)
+
+#: The schemas, by the id that goes into messages; each once, however many subjects have it.
+contract_schema = Table(
+    "eventbus_contract_schema",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    # See `eventbus.contracts.fingerprints`.
+    Column("fingerprint", _Exact(64), nullable=False, unique=True),
+    Column("format", String(10), nullable=False),
+    Column("text", _LongText, nullable=False),
+)
+
+#: Which versions of other subjects a schema refers to, and by what names.
+contract_reference = Table(
+    "eventbus_contract_reference",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("name", _LongText, nullable=False),
+    Column("subject", _Exact(255), nullable=False),
+    Column("version", Integer, nullable=False),
+)
+contract_reference_target = Index(
+    "eventbus_contract_reference_target",
+    contract_reference.c.subject,
+    contract_reference.c.version,
+)
+
+#: The versions of the subjects.
+contract_version = Table(
+    "eventbus_contract_version",
+    metadata,
+    Column("subject", _Exact(255), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("id", Integer, nullable=False),
+    # No longer offered, but still there for those that have its id.
+    Column("deleted", Boolean, nullable=False),
+    Column("registered_at_ms", BigInteger, nullable=False),
+)
+contract_version_id = Index("eventbus_contract_version_id", contract_version.c.id)
+
+#: What the handlers of all services read, as their workers say at the start.
+contract_reader = Table(
+    "eventbus_contract_reader",
+    metadata,
+    # A hash of subject, service, release, queue and handler: too long together for a key of MySQL.
+    Column("key", _Exact(64), primary_key=True),
+    Column("subject", _Exact(255), nullable=False),
+    Column("service", _Exact(100), nullable=False),
+    Column("release", _Exact(100), nullable=False),
+    Column("queue", _Exact(255), nullable=False),
+    Column("handler", _Exact(200), nullable=False),
+    Column("format", String(10), nullable=False),
+    Column("text", _LongText, nullable=False),
+    # Name to text, JSON.
+    Column("references", _LongText, nullable=False),
+    Column("seen_at_ms", BigInteger, nullable=False),
+)
+contract_reader_subject = Index("eventbus_contract_reader_subject", contract_reader.c.subject)
+
+#: The answers of a registry at an URL, for when it is away.
+contract_answer = Table(
+    "eventbus_contract_answer",
+    metadata,
+    # A hash of the registry's address.
+    Column("registry", _Exact(64), primary_key=True),
+    # A hash of what was asked.
+    Column("request", _Exact(64), primary_key=True),
+    # JSON.
+    Column("answer", _LongText, nullable=False),
+    Column("answered_at_ms", BigInteger, nullable=False),
+)
+
 #: The version of these tables, one row.
 schema_version = Table(
     "eventbus_schema_version",

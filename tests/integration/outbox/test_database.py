@@ -155,3 +155,24 @@ def test_an_upgrade_makes_the_indexes_that_older_tables_do_not_have(engine: Engi
         for index in sa.inspect(engine).get_indexes(table)
     }
     assert found == wanted
+
+
+def test_tables_of_the_second_version_get_those_of_the_contracts_and_keep_their_rows(
+    engine: Engine,
+) -> None:
+    database.upgrade(engine)
+    contracts = [t for t in tables.metadata.tables.values() if "_contract_" in t.name]
+    assert len(contracts) == 6
+    with database.writing(engine) as connection:
+        for table in contracts:
+            table.drop(connection)
+        connection.execute(tables.shard.update().values(owner="somebody"))
+    set_version(engine, 2)
+    assert database.upgrade(engine) is True
+    found = sa.inspect(engine)
+    for table in contracts:
+        names = {index.name for index in table.indexes}
+        assert names <= {index["name"] for index in found.get_indexes(table.name)}
+    assert version(engine) == [3]
+    with database.reading(engine) as connection:
+        assert set(connection.scalars(sa.select(tables.shard.c.owner))) == {"somebody"}

@@ -1,0 +1,663 @@
+"""The registry in a database: the application's own, or one that several share.
+
+What is read needs one transaction. What is registered is compared outside of any, as that may take
+seconds, and on SQLite nobody could publish meanwhile; then the registry is locked, and if the
+subject has changed since it was read, the comparison begins again. So of two deploys that register
+at once, the second is compared with what the first has registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from eventbus.contracts.compatibility import DEFAULT_MODE, Compatibility, Mode
+from eventbus.contracts.fingerprints import fingerprint, id_of, next_id
+from eventbus.contracts.registry import statements
+from eventbus.contracts.registry.access import Access
+from eventbus.contracts.registry.evolution import broken_readers, evolution, refusal
+from eventbus.contracts.registry.port import Reader, Reference, RegisteredSchema
+from eventbus.contracts.registry.references import resolve, resolved
+from eventbus.contracts.registry.refusals import (
+    NotDeletedYet,
+    NothingOwn,
+    NotInSubject,
+    ReadOnly,
+    RefusedVersion,
+    StillReferenced,
+    SubjectDeleted,
+    UnknownId,
+    UnknownSubject,
+    UnknownVersion,
+    VersionDeleted,
+)
+from eventbus.contracts.registry.statements import GLOBAL, StoredSchema, StoredVersion
+from eventbus.contracts.registry.subject_names import checked_subject
+from eventbus.contracts.schema import Schema
+from eventbus.database import errors_of, now_ms, reading
+from eventbus.errors import (
+    DatabaseUnavailable,
+    InvalidSchema,
+    RegistryUnavailable,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection, Engine
+
+#: How often a registration begins again because others have registered in the same subject.
+_ATTEMPTS = 50
+
+#: A release of a reader that nobody has started for so long is no longer named.
+READER_KEPT_MS = 90 * 24 * 3_600_000
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What a decision about a subject is made from, as one transaction has read it."""
+
+    name: str
+    stored: tuple[StoredVersion, ...]
+    versions: tuple[RegisteredSchema, ...]
+    mode: Mode
+    access: Access
+
+    @property
+    def live(self) -> tuple[RegisteredSchema, ...]:
+        return tuple(one for one in self.versions if not one.deleted)
+
+    @property
+    def next_version(self) -> int:
+        """Numbers of deleted versions are not given again while something is left of them."""
+        return max((one.version for one in self.stored), default=0) + 1
+
+    def same(self, other: _Subject) -> bool:
+        """Whether a decision about the one holds for the other."""
+        return (self.stored, self.mode, self.access) == (other.stored, other.mode, other.access)
+
+
+class DatabaseRegistry:
+    """The `Registry` in the contract tables. Threads and processes may share them.
+
+    Parameters
+    ----------
+    engine:
+        From `eventbus.database.make_engine`.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # What a registry is asked.
+
+    def subjects(self, *, live: bool = True, deleted: bool = False) -> list[str]:
+        """See `Registry.subjects`.
+
+        Parameters
+        ----------
+        live:
+            Those that have a version that is not deleted.
+        deleted:
+            Those of which all versions are deleted.
+        """
+        with self._reading() as connection:
+            found = statements.subjects(connection)
+        return [subject for subject, is_live in found.items() if (live if is_live else deleted)]
+
+    def versions(self, subject: str, *, deleted: bool = False) -> list[RegisteredSchema]:
+        """See `Registry.versions`.
+
+        Parameters
+        ----------
+        deleted:
+            With those that are deleted.
+
+        Raises
+        ------
+        UnknownSubject
+            There is none.
+        """
+        name = checked_subject(subject)
+        with self._reading() as connection:
+            stored = statements.versions(connection, name)
+            found = [_registered(connection, one) for one in stored if deleted or not one.deleted]
+        if not found:
+            raise _unknown_subject(name)
+        return found
+
+    def version(
+        self, subject: str, number: int | None = None, *, deleted: bool = False
+    ) -> RegisteredSchema:
+        """One version of a subject.
+
+        Parameters
+        ----------
+        number:
+            None: the latest.
+        deleted:
+            Also one that is deleted.
+
+        Raises
+        ------
+        UnknownSubject, UnknownVersion
+            There is none.
+        """
+        name = checked_subject(subject)
+        with self._reading() as connection:
+            numbers = statements.numbers(connection, name, deleted=deleted)
+            if not numbers:
+                raise _unknown_subject(name)
+            wanted = numbers[-1] if number is None else number
+            stored = statements.version(connection, name, wanted) if wanted in numbers else None
+            if stored is None:
+                raise UnknownVersion(f"version {number} of {name!r} is not registered")
+            return _registered(connection, stored)
+
+    def numbers(self, subject: str, *, live: bool = True, deleted: bool = False) -> list[int]:
+        """The numbers of a subject's versions, the oldest first.
+
+        Raises
+        ------
+        UnknownSubject
+            There is none.
+        """
+        name = checked_subject(subject)
+        with self._reading() as connection:
+            found = statements.numbers(connection, name, live=live, deleted=deleted)
+        if not found:
+            raise _unknown_subject(name)
+        return found
+
+    def all_versions(self, prefix: str = "", *, deleted: bool = False) -> list[StoredVersion]:
+        """The versions of all subjects whose names begin with `prefix`."""
+        with self._reading() as connection:
+            found = statements.all_versions(connection, prefix)
+        return [one for one in found if deleted or not one.deleted]
+
+    def by_id(self, id: int) -> RegisteredSchema:
+        """See `Registry.by_id`; also of deleted versions, as there are messages with the id."""
+        with self._reading() as connection:
+            found = statements.versions_of_id(connection, id)
+            if found:
+                return _registered(connection, min(found, key=lambda one: one.deleted))
+        raise _unknown_id(id)
+
+    def stored_by_id(self, id: int) -> StoredSchema:
+        """The schema with this id as it was registered; quicker than `by_id`."""
+        with self._reading() as connection:
+            found = statements.schema_with_id(connection, id)
+        if found is None:
+            raise _unknown_id(id)
+        return found
+
+    def versions_of_id(self, id: int, *, deleted: bool = False) -> list[tuple[str, int]]:
+        """Subject and version of what has this id.
+
+        Raises
+        ------
+        UnknownId
+            No schema has it.
+        """
+        with self._reading() as connection:
+            found = statements.versions_of_id(connection, id)
+        if not found:
+            raise _unknown_id(id)
+        return [(one.subject, one.version) for one in found if deleted or not one.deleted]
+
+    def highest_id(self) -> int:
+        """The highest id of a schema, or 0."""
+        with self._reading() as connection:
+            return statements.highest_id(connection)
+
+    def look_up(
+        self,
+        subject: str,
+        schema: Schema,
+        references: Sequence[Reference] = (),
+        *,
+        deleted: bool = False,
+    ) -> RegisteredSchema:
+        """See `Registry.look_up`.
+
+        Raises
+        ------
+        UnknownSubject
+            The subject has no version.
+        NotInSubject
+            None of its versions is this schema.
+        """
+        name = checked_subject(subject)
+        with self._reading() as connection:
+            wanted = _given(connection, schema, references, deleted=True)
+            id = statements.id_of_fingerprint(connection, fingerprint(wanted))
+            stored = [
+                one for one in statements.versions(connection, name) if deleted or not one.deleted
+            ]
+            if not stored:
+                raise _unknown_subject(name)
+            for one in reversed(stored):
+                if one.schema.id == id:
+                    return _registered(connection, one)
+        raise NotInSubject(f"no version of {name} is this schema")
+
+    def referenced_by(self, subject: str, number: int, *, deleted: bool = False) -> list[int]:
+        """The ids of the schemas that refer to a version.
+
+        Raises
+        ------
+        UnknownSubject, UnknownVersion
+            There is no such version.
+        """
+        found = self.version(subject, number, deleted=True)
+        with self._reading() as connection:
+            ids = statements.referrers(connection, found.subject, found.version)
+        return [id for id, live in ids.items() if live or deleted]
+
+    # Registering.
+
+    def check(
+        self, subject: str, schema: Schema, references: Sequence[Reference] = ()
+    ) -> Compatibility:
+        """See `Registry.check`."""
+        name = checked_subject(subject)
+        with self._reading() as connection:
+            wanted = _given(connection, schema, references, deleted=False)
+            found = _read_subject(connection, name)
+            id = statements.id_of_fingerprint(connection, fingerprint(wanted))
+        if _with_id(found.live, id) is not None:
+            return Compatibility()
+        return evolution(found.live, wanted, found.mode)
+
+    def check_against(
+        self, earlier: RegisteredSchema, schema: Schema, references: Sequence[Reference] = ()
+    ) -> Compatibility:
+        """Whether a schema would be compatible if its subject had no version but `earlier`."""
+        with self._reading() as connection:
+            wanted = _given(connection, schema, references, deleted=False)
+            mode, _ = _modes(connection, earlier.subject)
+        return evolution([earlier], wanted, mode)
+
+    def register(
+        self, subject: str, schema: Schema, references: Sequence[Reference] = ()
+    ) -> RegisteredSchema:
+        """See `Registry.register`.
+
+        Raises
+        ------
+        RefusedVersion
+            The mode does not allow it.
+        ReadOnly
+            No versions are taken.
+        InvalidSubject, InvalidSchema
+            It is none.
+        """
+        name = checked_subject(subject)
+        for _ in range(_ATTEMPTS):
+            with self._reading() as connection:
+                wanted = _given(connection, schema, references, deleted=False)
+                found = _read_subject(connection, name)
+                id = statements.id_of_fingerprint(connection, fingerprint(wanted))
+            known = _with_id(found.live, id)
+            if known is not None:
+                return known
+            self._refuse_incompatible(found, wanted)
+            added = self._add(found, wanted, references)
+            if added is not None:
+                return added
+        raise RegistryUnavailable(
+            f"{name}: others register versions of it all the time; try again in a while"
+        )
+
+    def _refuse_incompatible(self, found: _Subject, new: Schema) -> None:
+        _refuse_read_only(found.name, found.access)
+        differences = evolution(found.live, new, found.mode).differences
+        if differences:
+            broken = broken_readers(self.readers(found.name), new)
+            raise RefusedVersion(
+                refusal(found.name, found.mode, differences, broken),
+                differences,
+                [reader for reader, _ in broken],
+            )
+
+    def _add(
+        self, found: _Subject, new: Schema, references: Sequence[Reference]
+    ) -> RegisteredSchema | None:
+        """Make `new` the next version, unless the subject is not any longer as it was `found`."""
+        with self._writing() as connection:
+            if not found.same(_read_subject(connection, found.name)):
+                return None
+            # What it refers to may have been deleted meanwhile.
+            if _given(connection, new, references, deleted=False) != new:
+                return None
+            id = _id_for(connection, new, references)
+            number = found.next_version
+            now = int(connection.execute(sa.select(now_ms())).scalar_one())
+            statements.add_version(connection, found.name, number, id, now)
+            stored = statements.version(connection, found.name, number)
+            assert stored is not None
+            return _registered(connection, stored)
+
+    # Deleting.
+
+    def delete_version(
+        self, subject: str, number: int | None = None, *, permanent: bool = False
+    ) -> int:
+        """Delete a version: its id can still be looked up, unless it is deleted permanently.
+
+        Parameters
+        ----------
+        number:
+            None: the latest.
+
+        Raises
+        ------
+        UnknownSubject, UnknownVersion, VersionDeleted
+            There is no such version, or it is deleted already.
+        NotDeletedYet
+            It is to be deleted permanently, and is not deleted.
+        StillReferenced
+            A schema refers to it.
+        ReadOnly
+            No changes are taken.
+        """
+        name = checked_subject(subject)
+        with self._writing() as connection:
+            found = self._version_to_delete(connection, name, number, permanent)
+            _refuse_referenced(connection, name, [found.version], permanent)
+            if permanent:
+                statements.remove(connection, name, [found.version])
+            else:
+                statements.mark_deleted(connection, name, [found.version])
+        return found.version
+
+    def _version_to_delete(
+        self, connection: Connection, name: str, number: int | None, permanent: bool
+    ) -> StoredVersion:
+        stored = statements.versions(connection, name)
+        if not stored or (number is None and not permanent and all(v.deleted for v in stored)):
+            raise _unknown_subject(name)
+        _refuse_read_only(name, _modes(connection, name)[1])
+        candidates = [
+            one
+            for one in stored
+            if (one.version == number if number is not None else permanent or not one.deleted)
+        ]
+        if not candidates:
+            raise UnknownVersion(f"version {number} of {name} is not registered")
+        found = candidates[-1]
+        if permanent and not found.deleted:
+            raise NotDeletedYet(
+                f"version {found.version} of {name} has to be deleted before it can be deleted "
+                f"permanently"
+            )
+        if found.deleted and not permanent:
+            raise VersionDeleted(
+                f"version {found.version} of {name} is deleted; delete it permanently to remove "
+                f"what is left of it"
+            )
+        return found
+
+    def delete_subject(self, subject: str, *, permanent: bool = False) -> list[int]:
+        """Delete all versions of a subject, and what is set for it; which versions.
+
+        Raises
+        ------
+        UnknownSubject, SubjectDeleted
+            There is no such subject, or it is deleted already.
+        NotDeletedYet
+            It is to be deleted permanently, and is not deleted.
+        StillReferenced
+            A schema refers to a version of it.
+        ReadOnly
+            No changes are taken.
+        """
+        name = checked_subject(subject)
+        with self._writing() as connection:
+            stored = statements.versions(connection, name)
+            live = [one.version for one in stored if not one.deleted]
+            if not stored:
+                raise _unknown_subject(name)
+            _refuse_read_only(name, _modes(connection, name)[1])
+            if not permanent and not live:
+                raise SubjectDeleted(
+                    f"{name} is deleted; delete it permanently to remove what is left of it"
+                )
+            if permanent and live:
+                raise NotDeletedYet(
+                    f"{name} has to be deleted before it can be deleted permanently"
+                )
+            numbers = [one.version for one in stored] if permanent else live
+            _refuse_referenced(connection, name, numbers, permanent)
+            (statements.remove if permanent else statements.mark_deleted)(connection, name, numbers)
+            statements.forget_settings(connection, name)
+        return numbers
+
+    # Settings.
+
+    def mode(self, subject: str | None = None) -> Mode:
+        """See `Registry.mode`."""
+        with self._reading() as connection:
+            return _modes(connection, _optional(subject))[0]
+
+    def own_mode(self, subject: str) -> Mode:
+        """The mode that is set for this subject itself.
+
+        Raises
+        ------
+        NothingOwn
+            None is.
+        """
+        found = self._own(subject).compatibility
+        if found is None:
+            raise NothingOwn(f"{subject} has no compatibility mode of its own")
+        return Mode(found)
+
+    def set_mode(self, mode: Mode, subject: str | None = None) -> None:
+        """See `Registry.set_mode`."""
+        self._set(subject, compatibility=mode.value)
+
+    def clear_mode(self, subject: str | None = None) -> Mode:
+        """Let the global mode count for the subject, or the default one globally; the old one."""
+        with self._writing() as connection:
+            name = _optional(subject)
+            old = statements.settings(connection, name)[name].compatibility
+            if old is None and name != GLOBAL:
+                raise NothingOwn(f"{name} has no compatibility mode of its own")
+            _refuse_read_only(name, _modes(connection, name)[1])
+            statements.set_settings(connection, name, compatibility=None)
+        return Mode(old) if old else DEFAULT_MODE
+
+    def access(self, subject: str | None = None) -> Access:
+        """Whether the subject, or the registry, takes changes."""
+        with self._reading() as connection:
+            return _modes(connection, _optional(subject))[1]
+
+    def own_access(self, subject: str) -> Access:
+        """What is set for this subject itself.
+
+        Raises
+        ------
+        NothingOwn
+            Nothing is.
+        """
+        found = self._own(subject).access
+        if found is None:
+            raise NothingOwn(f"{subject} has no mode of its own")
+        return Access(found)
+
+    def set_access(self, access: Access, subject: str | None = None) -> None:
+        """Let the subject, or the registry, take changes or not."""
+        with self._writing() as connection:
+            statements.set_settings(connection, _optional(subject), access=access.value)
+
+    def clear_access(self, subject: str | None = None) -> Access:
+        """Let what is set globally count for the subject, or READWRITE globally; what was set."""
+        with self._writing() as connection:
+            name = _optional(subject)
+            old = statements.settings(connection, name)[name].access
+            if old is None and name != GLOBAL:
+                raise NothingOwn(f"{name} has no mode of its own")
+            statements.set_settings(connection, name, access=None)
+        return Access(old) if old else Access.READWRITE
+
+    def _own(self, subject: str) -> statements.SubjectSettings:
+        name = checked_subject(subject)
+        with self._reading() as connection:
+            return statements.settings(connection, name)[name]
+
+    def _set(self, subject: str | None, **values: str | None) -> None:
+        with self._writing() as connection:
+            name = _optional(subject)
+            _refuse_read_only(name, _modes(connection, name)[1])
+            statements.set_settings(connection, name, **values)
+
+    # Readers.
+
+    def readers(self, subject: str) -> list[Reader]:
+        """See `Registry.readers`."""
+        with self._reading() as connection:
+            return statements.readers(connection, checked_subject(subject))
+
+    def add_readers(self, readers: Sequence[Reader]) -> None:
+        """See `Registry.add_readers`."""
+        checked = [_checked_reader(reader) for reader in readers]
+        with self._errors(), self._engine.begin() as connection:
+            statements.put_readers(connection, checked)
+            for reader in checked:
+                statements.forget_readers(connection, reader, reader.seen_at_ms - READER_KEPT_MS)
+
+    # Transactions.
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._errors(), reading(self._engine) as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._errors(), self._engine.begin() as connection:
+            statements.lock(connection)
+            yield connection
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            with errors_of(self._engine):
+                yield
+        except DatabaseUnavailable as error:
+            raise RegistryUnavailable(f"the schema registry is not available: {error}") from error
+
+
+def _registered(connection: Connection, stored: StoredVersion) -> RegisteredSchema:
+    return RegisteredSchema(
+        subject=stored.subject,
+        version=stored.version,
+        id=stored.schema.id,
+        schema=resolved(connection, stored.schema),
+        references=stored.schema.references,
+        deleted=stored.deleted,
+    )
+
+
+def _read_subject(connection: Connection, name: str) -> _Subject:
+    stored = tuple(statements.versions(connection, name))
+    mode, access = _modes(connection, name)
+    versions = tuple(_registered(connection, one) for one in stored)
+    return _Subject(name, stored, versions, mode, access)
+
+
+def _modes(connection: Connection, name: str) -> tuple[Mode, Access]:
+    """What counts for a subject: its own settings, else the global ones, else the defaults."""
+    found = statements.settings(connection, name, GLOBAL)
+    compatibility = found[name].compatibility or found[GLOBAL].compatibility
+    access = found[name].access or found[GLOBAL].access
+    return (
+        Mode(compatibility) if compatibility else DEFAULT_MODE,
+        Access(access) if access else Access.READWRITE,
+    )
+
+
+def _given(
+    connection: Connection, schema: Schema, references: Sequence[Reference], *, deleted: bool
+) -> Schema:
+    """The schema that was handed in, with the texts of what it refers to as they are stored."""
+    if schema.references and not references:
+        raise InvalidSchema(
+            "the schema refers to others by their texts; register those first, and give their "
+            "subjects and versions"
+        )
+    try:
+        schema.text.encode()
+    except UnicodeEncodeError:
+        raise InvalidSchema("the schema has half of a surrogate pair in it") from None
+    if "\0" in schema.text:
+        raise InvalidSchema("the schema has a NUL character in it")
+    return resolve(connection, schema.format, schema.text, references, deleted=deleted)
+
+
+def _with_id(versions: Sequence[RegisteredSchema], id: int | None) -> RegisteredSchema | None:
+    return next((one for one in reversed(versions) if one.id == id), None)
+
+
+def _id_for(connection: Connection, schema: Schema, references: Sequence[Reference]) -> int:
+    """The id of the schema, which is stored where it is new, while the registry is locked."""
+    wanted = fingerprint(schema)
+    known = statements.id_of_fingerprint(connection, wanted)
+    if known is not None:
+        return known
+    id = id_of(wanted)
+    while statements.schema_with_id(connection, id) is not None:
+        id = next_id(id)
+    stored = StoredSchema(id, schema.format, schema.text, tuple(references))
+    statements.add_schema(connection, stored, wanted)
+    return id
+
+
+def _refuse_referenced(
+    connection: Connection, name: str, numbers: Sequence[int], permanent: bool
+) -> None:
+    """Deleted schemas that refer to it keep it from being deleted permanently only."""
+    for number in numbers:
+        found = statements.referrers(connection, name, number)
+        ids = [id for id, live in found.items() if live or permanent]
+        if ids:
+            raise StillReferenced(
+                f"version {number} of {name} is referred to by the schemas with the ids "
+                f"{', '.join(map(str, ids[:10]))}; delete those first"
+            )
+
+
+def _refuse_read_only(name: str, access: Access) -> None:
+    if access is Access.READONLY:
+        what = name or "the registry"
+        raise ReadOnly(f"{what} is in READONLY mode; set it to READWRITE to change something")
+
+
+def _optional(subject: str | None) -> str:
+    return GLOBAL if subject is None else checked_subject(subject)
+
+
+_READER_LENGTHS: dict[str, int] = {"service": 100, "release": 100, "queue": 255, "handler": 200}
+
+
+def _checked_reader(reader: Reader) -> Reader:
+    checked_subject(reader.subject)
+    for name, most in _READER_LENGTHS.items():
+        value = getattr(reader, name)
+        if not 0 < len(value) <= most or not value.isprintable():
+            raise InvalidSchema(
+                f"a reader's {name} has 1 to {most} characters that can be shown, not "
+                f"{value[:80]!r}"
+            )
+    return reader
+
+
+def _unknown_subject(name: str) -> UnknownSubject:
+    return UnknownSubject(f"subject {name!r} has no version")
+
+
+def _unknown_id(id: int) -> UnknownId:
+    return UnknownId(f"no schema has the id {id}")
