@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from eventbus.annotations import Alias, Deprecated, Number, Places
 from eventbus.breaker import Breaker
 from eventbus.bus import EventBus
 from eventbus.context import Context
@@ -29,12 +30,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Alias",
     "Breaker",
     "Context",
+    "Deprecated",
     "Event",
     "EventBus",
     "EventBusError",
     "NotInTransaction",
+    "Number",
+    "Places",
     "PublishOptions",
     "RecordsEvents",
     "Reject",

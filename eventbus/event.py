@@ -18,6 +18,7 @@ import datetime as dt
 import decimal
 import enum
 import inspect
+import re
 import sys
 import types
 import typing
@@ -30,6 +31,7 @@ from marshmallow import EXCLUDE, Schema, missing
 from typing_extensions import Self, dataclass_transform
 
 from eventbus import fields
+from eventbus.annotations import FIELD_MARKS, Deprecated, Marks, Places
 from eventbus.errors import DeclarationError, ValidationError
 
 #: AMQP 0-9-1 §4.2.5.3: a short string, and so a routing key, holds at most 255 bytes.
@@ -50,6 +52,16 @@ _SUPPORTED = (
     "str, int, bool, float, Decimal, UUID, datetime, date, an Enum of str or int values, a Struct, "
     "list[...], dict[str, ...], and any of them with '| None'"
 )
+
+#: What an event's body and its contract can be written in.
+FORMATS = ("json", "avro", "protobuf")
+
+#: The JSON form of an event's data to that of the next version.
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+
+#: A major is part of the name: another routing key, which the readers of the old one do not get.
+_MAJOR = re.compile(r"\.v([1-9][0-9]{0,4})", re.ASCII)
+_MAJOR_MAX = 99_999
 
 _MISSING: Any = missing
 
@@ -83,6 +95,32 @@ def check_event_name(name: object) -> str:
             f"event name {shown!r} {problem}; use dot-separated words such as 'order.paid'"
         )
     return name
+
+
+def name_of_major(name: str, major: int | None) -> tuple[str, int]:
+    """The event's name with its major, and the major: ``order.paid``, 2 is ``order.paid.v2``.
+
+    A name may say the major itself; without one it is 1.
+
+    Raises
+    ------
+    DeclarationError
+        The two contradict each other, or `major` is none.
+    """
+    stem, dot, last = name.rpartition(".")
+    match = _MAJOR.fullmatch(dot + last) if stem else None
+    said = int(match[1]) if match else None
+    if major is None:
+        return name, said or 1
+    if type(major) is not int or not 1 <= major <= _MAJOR_MAX:
+        raise DeclarationError(
+            f"event {name!r:.80} has major={major!r:.40}; a major is 1, 2, 3 … {_MAJOR_MAX}"
+        )
+    if said is not None and said != major:
+        raise DeclarationError(
+            f"event {name!r:.80} has major={major}, but its name says {said}; leave one of the two"
+        )
+    return (name if said or major == 1 else f"{name}.v{major}"), major
 
 
 def _invalid(cls: type[Struct], found: Any) -> ValidationError:
@@ -127,17 +165,47 @@ def _namespace_of_caller() -> dict[str, Any]:
 
 def _declare_fields(cls: type[Struct], namespace: dict[str, Any]) -> None:
     """Set the marshmallow fields and the defaults of a struct, inherited ones included."""
-    cls.__declared__, cls.__defaults__ = {}, {}
+    cls.__declared__, cls.__defaults__, cls.__marks__ = {}, {}, {}
     for base in reversed(cls.__mro__[1:]):
         if issubclass(base, Struct):
             cls.__declared__.update(base.__declared__)
             cls.__defaults__.update(base.__defaults__)
+            cls.__marks__.update(base.__marks__)
     for name, hint in _hints_of(cls, namespace).items():
         if name.startswith("_") or typing.get_origin(hint) is ClassVar or hint is ClassVar:
             continue
         field = _declare_field(cls, name, hint)
         cls.__declared__[name] = field
+        cls.__marks__[name] = Marks.of(_extras_of(hint), f"{cls.__qualname__}.{name}")
         _check_default(cls, name, field)
+    _check_aliases(cls)
+
+
+def _extras_of(hint: Any) -> list[object]:
+    """What ``Annotated`` adds to a field, also inside ``Annotated[...] | None``."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return [*arguments[1:], *_extras_of(arguments[0])]
+    if origin in (typing.Union, types.UnionType):
+        return [extra for argument in arguments for extra in _extras_of(argument)]
+    return []
+
+
+def _check_aliases(cls: type[Struct]) -> None:
+    """Refuse an earlier name that another field has: a reader could not tell the two apart."""
+    owners = {field.data_key or name: name for name, field in cls.__declared__.items()}
+    for name, marks in cls.__marks__.items():
+        for alias in marks.aliases:
+            if owners.setdefault(alias, name) != name or alias == _wire_name(cls, name):
+                raise DeclarationError(
+                    f"{cls.__qualname__}.{name} has the alias {alias!r:.80}, which is the name of "
+                    f"{owners[alias]!r}; an alias is a name that no field has any longer"
+                )
+            owners[alias] = name
+
+
+def _wire_name(cls: type[Struct], name: str) -> str:
+    return cls.__declared__[name].data_key or name
 
 
 def _hints_of(cls: type[Struct], namespace: dict[str, Any]) -> dict[str, Any]:
@@ -236,10 +304,12 @@ def _field_for(hint: Any, where: str, options: dict[str, Any]) -> marshmallow.fi
         inner = [argument for argument in arguments if argument is not type(None)]
         if len(inner) == 1 and len(arguments) == 2:
             return _field_for(inner[0], where, {**options, "allow_none": True})
+    if "places" in options and hint is not decimal.Decimal:
+        raise DeclarationError(f"{where} has Places, which belong to a Decimal, not to {hint!r}")
     if origin is list and len(arguments) == 1:
-        return fields.List(_field_for(arguments[0], f"{where}[]", {}), **options)
+        return fields.List(_item_for(arguments[0], f"{where}[]"), **options)
     if origin is dict and len(arguments) == 2 and arguments[0] is str:
-        return fields.Mapping(_field_for(arguments[1], f"{where}{{}}", {}), **options)
+        return fields.Mapping(_item_for(arguments[1], f"{where}{{}}"), **options)
     if isinstance(hint, type):
         if hint in _SCALARS:
             return _SCALARS[hint](**options)
@@ -254,6 +324,15 @@ def _field_for(hint: Any, where: str, options: dict[str, Any]) -> marshmallow.fi
     )
 
 
+def _item_for(hint: Any, where: str) -> marshmallow.fields.Field[Any]:
+    for extra in _extras_of(hint):
+        if isinstance(extra, FIELD_MARKS):
+            raise DeclarationError(
+                f"{where} has {extra!r}, which belongs to a field, not to the items in it"
+            )
+    return _field_for(hint, where, {})
+
+
 def _annotated(
     hint: Any, extras: tuple[Any, ...], where: str, options: dict[str, Any]
 ) -> marshmallow.fields.Field[Any]:
@@ -265,6 +344,8 @@ def _annotated(
             if "load_default" in options:
                 field.load_default = options["load_default"]
             return field
+        if isinstance(extra, Places):
+            options = {**options, "places": extra.places, "digits": extra.digits}
     # A class is a mark for some other library, not a validator.
     validators: list[Callable[[Any], Any]] = [
         extra for extra in extras if callable(extra) and not isinstance(extra, type)
@@ -290,7 +371,9 @@ class StructSchema(Schema):
     @classmethod
     def of(cls, struct: type[Struct], declared: dict[str, marshmallow.fields.Field[Any]]) -> Self:
         """Build the schema for `struct` with the given fields."""
-        made: Any = type(f"{struct.__name__}Schema", (cls,), dict(declared))
+        renamed = any(marks.aliases for marks in struct.__marks__.values())
+        base = AliasedSchema if renamed else cls
+        made: Any = type(f"{struct.__name__}Schema", (base,), dict(declared))
         # Set afterwards: a field may have this name.
         made.struct = struct
         schema: Self = made()
@@ -355,6 +438,34 @@ class StructSchema(Schema):
         )
 
 
+class AliasedSchema(StructSchema):
+    """The schema of a `Struct` with renamed fields.
+
+    A class of its own: what has no aliases is read as fast as before.
+    """
+
+    def load(self, data: Any, *, many: bool | None = None, **kwargs: Any) -> Any:
+        """As `StructSchema.load`; an earlier name counts where the message has not the new one."""
+        if isinstance(data, dict):
+            data = self._with_new_names(data)
+        return super().load(data, many=many, **kwargs)
+
+    def _with_new_names(self, data: dict[str, Any]) -> dict[str, Any]:
+        found = data
+        for alias, name in self._aliases:
+            if alias in data and name not in found:
+                found = {**found, name: data[alias]}
+        return found
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._aliases = tuple(
+            (alias, _wire_name(self.struct, name))
+            for name, marks in self.struct.__marks__.items()
+            for alias in marks.aliases
+        )
+
+
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 class Struct:
     """An immutable object of typed fields: part of an event, or an event.
@@ -377,6 +488,7 @@ class Struct:
     __schema__: ClassVar[StructSchema]
     __declared__: ClassVar[dict[str, marshmallow.fields.Field[Any]]] = {}
     __defaults__: ClassVar[dict[str, Any]] = {}
+    __marks__: ClassVar[dict[str, Marks]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -455,6 +567,8 @@ def _unknown_fields(field: marshmallow.fields.Field[Any], value: Any) -> dict[st
     found: dict[str, Any] = {}
     if isinstance(field, fields.StructField) and isinstance(value, dict):
         known = {f.data_key or name: f for name, f in field.struct.__schema__.fields.items()}
+        for name, marks in field.struct.__marks__.items():
+            known.update(dict.fromkeys(marks.aliases, field.struct.__declared__[name]))
         for key, item in value.items():
             errors = _unknown_fields(known[key], item) if key in known else ["Unknown field."]
             if errors:
@@ -479,6 +593,17 @@ class Event(Struct):
     source:
         The service that publishes it, where that is another one: its contract is theirs, this class
         only reads. Without it the event is this service's own.
+    major:
+        A breaking change needs another one. 2 and more become part of the name:
+        ``name="order.paid", major=2`` is the event ``order.paid.v2``.
+    format:
+        Of the body and the contract: ``"json"``, ``"avro"`` or ``"protobuf"``.
+    style, reason:
+        ``"thin"``, or ``"snapshot"`` and why its consumers need a copy (docs/thin-events.md).
+    deprecated:
+        A `Deprecated`, where the event is to go away.
+
+    `format`, `style` and `reason` are taken over from a base that says them.
 
     Example::
 
@@ -489,13 +614,94 @@ class Event(Struct):
 
     __event_name__: ClassVar[str] = ""
     __source__: ClassVar[str | None] = None
+    __major__: ClassVar[int] = 1
+    # Not `__format__`, which Python calls for f"{event}".
+    __wire_format__: ClassVar[str] = "json"
+    __style__: ClassVar[str] = "thin"
+    __reason__: ClassVar[str] = ""
+    __deprecated__: ClassVar[Deprecated | None] = None
+    __upcasters__: ClassVar[dict[int, Upcaster]] = {}
 
-    def __init_subclass__(cls, *, name: str = "", source: str | None = None, **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls,
+        *,
+        name: str = "",
+        source: str | None = None,
+        major: int | None = None,
+        format: str | None = None,
+        style: str | None = None,
+        reason: str | None = None,
+        deprecated: Deprecated | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init_subclass__(**kwargs)
         if name:
             check_event_name(name)
+            name, cls.__major__ = name_of_major(name, major)
+            check_event_name(name)
+        elif major is not None:
+            raise DeclarationError(f"{cls.__qualname__} has a major but no name")
         cls.__event_name__ = name
         cls.__source__ = source
+        if format is not None:
+            cls.__wire_format__ = _one_of("format", format, FORMATS, cls)
+        if style is not None:
+            cls.__style__ = style
+        if reason is not None:
+            cls.__reason__ = reason
+        if deprecated is not None and not isinstance(deprecated, Deprecated):
+            raise DeclarationError(
+                f"{cls.__qualname__} has deprecated={deprecated!r:.80}; "
+                f"use Deprecated('2027-01-01', 'use …')"
+            )
+        cls.__deprecated__ = deprecated
+        cls.__upcasters__ = {}
+
+    @classmethod
+    def upcast(cls, *, from_version: int) -> Callable[[Upcaster], Upcaster]:
+        """Declare how data of an earlier version of the contract become those of the next.
+
+        The function is given the data in their JSON form and returns them, changed. From version 1
+        to 3 the upcasters of 1 and 2 run, one after the other; a version without one is taken as
+        it is.
+
+        Raises
+        ------
+        DeclarationError
+            `from_version` is no version, or has an upcaster already.
+
+        Example::
+
+            @OrderPaid.upcast(from_version=1)
+            def _(data: dict[str, Any]) -> dict[str, Any]:
+                return {**data, "currency": "EUR"}
+        """
+        if type(from_version) is not int or from_version < 1:
+            raise DeclarationError(
+                f"{cls.__qualname__}.upcast(from_version={from_version!r:.40}): versions are 1, 2 …"
+            )
+        if from_version in cls.__upcasters__:
+            raise DeclarationError(
+                f"{cls.__qualname__} has an upcaster from version {from_version} already"
+            )
+
+        def declare(upcaster: Upcaster) -> Upcaster:
+            if not callable(upcaster) or inspect.iscoroutinefunction(upcaster):
+                raise DeclarationError(
+                    f"{cls.__qualname__}.upcast: {upcaster!r:.80} is no plain function of a dict"
+                )
+            cls.__upcasters__[from_version] = upcaster
+            return upcaster
+
+        return declare
+
+
+def _one_of(keyword: str, given: str, allowed: tuple[str, ...], cls: type) -> str:
+    if given not in allowed:
+        raise DeclarationError(
+            f"{cls.__qualname__} has {keyword}={given!r:.80}; use {' or '.join(allowed)}"
+        )
+    return given
 
 
 AnyEvent = TypeVar("AnyEvent", bound=Event)

@@ -32,6 +32,8 @@ INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
 
 #: More digits than any currency needs, few enough to parse in no time.
 DECIMAL_MAX_DIGITS = 100
+#: Enough for the longest with the most places; what would lose a digit is an error.
+_EXACT = decimal.Context(prec=2 * DECIMAL_MAX_DIGITS + 1, traps=[decimal.Inexact])
 
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:(\.\d{1,6})\d*)?([Zz]|[+-]\d\d:\d\d)", re.ASCII
@@ -133,12 +135,27 @@ class Float(Field[float]):
 
 
 class DecimalText(Field[decimal.Decimal]):
-    """A finite decimal written as a string: a JSON number would pass through binary floats."""
+    """A finite decimal written as a string: a JSON number would pass through binary floats.
+
+    Parameters
+    ----------
+    places, digits:
+        Digits after the point, and in all: it is written with exactly so many places, and one that
+        has more is refused. Without them it has up to 100 digits.
+    """
 
     default_error_messages = {
         "invalid": "Not a valid decimal; a string such as '12.50' is expected.",
         "special": "Not a finite number.",
+        "places": "Has more than {places} places, or more than {digits} digits.",
     }
+
+    def __init__(
+        self, *, places: int | None = None, digits: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.places = places
+        self.digits = DECIMAL_MAX_DIGITS if digits is None else digits
 
     def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> str:
         if not isinstance(value, decimal.Decimal):
@@ -147,7 +164,7 @@ class DecimalText(Field[decimal.Decimal]):
             raise self.make_error("special")
         if not self._fits(value):
             raise ValidationError(f"Has more than {DECIMAL_MAX_DIGITS} digits.")
-        return format(value, "f")
+        return format(self._placed(value), "f")
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> decimal.Decimal:
         # The longest that is written: a sign, a zero, a point, and the digits.
@@ -158,7 +175,20 @@ class DecimalText(Field[decimal.Decimal]):
         number = decimal.Decimal(value)
         if not self._fits(number):
             raise self.make_error("invalid")
-        return number
+        return self._placed(number)
+
+    def _placed(self, number: decimal.Decimal) -> decimal.Decimal:
+        """`number` with the declared places; refused where a digit would be lost."""
+        if self.places is None:
+            return number
+        try:
+            placed = number.quantize(decimal.Decimal((0, (1,), -self.places)), context=_EXACT)
+        except decimal.Inexact:
+            placed = None
+        # Of zero whole digits, as of 0.50, none counts.
+        if placed is None or len(placed.as_tuple().digits) > self.digits:
+            raise self.make_error("places", places=self.places, digits=self.digits)
+        return placed
 
     @staticmethod
     def _fits(number: decimal.Decimal) -> bool:

@@ -34,7 +34,8 @@ class Scalar:
     min_length, max_length:
         Characters (Unicode code points) of a string.
     pattern:
-        A regular expression that the whole string matches.
+        A regular expression that is found in the string, as in JSON Schema (ECMA-262): anchored
+        with ``^`` and ``$`` where the whole string must match.
     minimum, maximum, exclusive_minimum, exclusive_maximum:
         Bounds of a number.
     digits, places:
@@ -78,6 +79,8 @@ class Map:
     """An object with arbitrary keys."""
 
     values: Element
+    min_items: int | None = None
+    max_items: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
