@@ -21,6 +21,7 @@ from eventbus.errors import (
 )
 from eventbus.event import Event, Struct
 from eventbus.middleware import PublishOptions
+from eventbus.references import Ref
 from eventbus.retry import Retry
 from eventbus.shared_handlers import shared_handler
 
@@ -42,6 +43,7 @@ __all__ = [
     "Places",
     "PublishOptions",
     "RecordsEvents",
+    "Ref",
     "Reject",
     "Retry",
     "RetryLater",

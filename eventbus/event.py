@@ -30,7 +30,7 @@ import marshmallow
 from marshmallow import EXCLUDE, Schema, missing
 from typing_extensions import Self, dataclass_transform
 
-from eventbus import fields
+from eventbus import fields, thin
 from eventbus.annotations import FIELD_MARKS, Deprecated, Marks, Places
 from eventbus.errors import DeclarationError, ValidationError
 
@@ -641,7 +641,6 @@ class Event(Struct):
             check_event_name(name)
         elif major is not None:
             raise DeclarationError(f"{cls.__qualname__} has a major but no name")
-        cls.__event_name__ = name
         cls.__source__ = source
         if format is not None:
             cls.__wire_format__ = _one_of("format", format, FORMATS, cls)
@@ -656,6 +655,10 @@ class Event(Struct):
             )
         cls.__deprecated__ = deprecated
         cls.__upcasters__ = {}
+        if name:
+            thin.check(cls, name)
+        # Last: a class that is refused is no event, though it lives on until it is collected.
+        cls.__event_name__ = name
 
     @classmethod
     def upcast(cls, *, from_version: int) -> Callable[[Upcaster], Upcaster]:

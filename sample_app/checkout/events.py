@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
+
+from marshmallow.validate import Length
 
 from eventbus import Event
 
@@ -13,5 +16,5 @@ class OrderPlaced(Event, name="order.placed"):
 
     order_id: UUID
     customer_id: UUID
-    product_id: str
+    product_id: Annotated[str, Length(max=50)]
     placed_at: datetime

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
+
+from marshmallow.validate import Length
 
 from eventbus import Event
 
@@ -11,4 +14,4 @@ class OrderPlaced(Event, name="order.placed"):
     """Checkout's event as inventory reads it: it does not care who ordered, or when."""
 
     order_id: UUID
-    product_id: str
+    product_id: Annotated[str, Length(max=50)]

@@ -32,7 +32,7 @@ class Slow(Event, name="pool.slow"):
     """Its handler sleeps for so many seconds."""
 
     item: int
-    seconds: float
+    seconds: int
 
 
 class Gated(Event, name="pool.gated"):
@@ -45,7 +45,7 @@ class Busy(Event, name="pool.busy"):
     """Its handler computes for so many seconds."""
 
     item: int
-    seconds: float
+    seconds: int
 
 
 class Stuck(Event, name="pool.stuck"):
@@ -72,7 +72,7 @@ class Awaited(Event, name="pool.awaited"):
     """Its handler is a coroutine that sleeps for so many seconds."""
 
     item: int
-    seconds: float
+    seconds: int
 
 
 def note(what: str, item: int) -> None:

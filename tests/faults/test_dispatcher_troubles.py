@@ -20,7 +20,9 @@ from tests.services import PostgreSQL, RabbitMQ
 from tests.waiting import wait_until
 
 
-class Counted(Event, name="trouble.counted"):
+class Counted(
+    Event, name="trouble.counted", style="snapshot", reason="a test needs bodies of any size"
+):
     """Event `number` of a series."""
 
     number: int

@@ -43,7 +43,9 @@ class Address(Struct):
     country: str = "DE"
 
 
-class EverythingHappened(Event, name="test.everything"):
+class EverythingHappened(
+    Event, name="test.everything", style="snapshot", reason="a test of every type"
+):
     text: str
     number: int
     flag: bool
@@ -400,7 +402,7 @@ def test_whatever_json_comes_a_reader_raises_only_our_error(data: object) -> Non
 
 
 def test_defaults_are_filled_in_by_constructor_and_reader() -> None:
-    class Counted(Event, name="test.counted"):
+    class Counted(Event, name="test.counted", style="snapshot", reason="a test of lists"):
         count: int = 3
         tags: list[str] = []  # noqa: RUF012 - copied for each instance
 
@@ -426,7 +428,7 @@ def test_fields_and_defaults_are_inherited() -> None:
         order_id: Annotated[str, fields.Text(data_key="orderId")]
         note: str = "-"
 
-    class Extended(Base, name="test.extended"):
+    class Extended(Base, name="test.extended", style="snapshot", reason="a test of texts"):
         extra: int
         note: str = "+"
 
@@ -475,7 +477,9 @@ def test_inherited_annotations_mean_what_they_mean_in_their_own_module() -> None
             module.__dict__,
         )
 
-        class Moved(module.Base, name="test.moved"):  # type: ignore[misc, name-defined]
+        class Moved(  # type: ignore[misc, name-defined]
+            module.Base, name="test.moved", style="snapshot", reason="a test of structs"
+        ):
             pass
 
         assert Moved(address=module.Address(planet="Mars")).__wire__() == {
@@ -492,7 +496,7 @@ def test_local_classes_can_be_annotations() -> None:
     class Local(Struct):
         size: Size
 
-    class Sized(Event, name="test.sized"):
+    class Sized(Event, name="test.sized", style="snapshot", reason="a test of structs"):
         local: Local
 
     assert Sized(local=Local(size=Size.BIG)).__wire__() == {"local": {"size": 1}}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from marshmallow.validate import Length
 
 from eventbus import Event, EventBus
 from eventbus.cli import main
@@ -18,7 +19,7 @@ PASSWORD = "hunter2"
 class OrderPaid(Event, name="order.paid"):
     """The event of the queues below."""
 
-    order_id: str
+    order_id: Annotated[str, Length(max=40)]
 
 
 def make_bus(**settings: Any) -> EventBus:

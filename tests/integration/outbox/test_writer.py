@@ -370,7 +370,7 @@ def test_what_is_no_event_is_refused(bus: EventBus, rows: Rows) -> None:
 
 
 def test_an_event_over_the_limit_is_refused(database_url: str, bus: EventBus, rows: Rows) -> None:
-    class NoteTaken(Event, name="note.taken"):
+    class NoteTaken(Event, name="note.taken", style="snapshot", reason="a test of large bodies"):
         text: str
 
     small = EventBus("shop", database_url=database_url, max_message_bytes=2000)

@@ -29,7 +29,7 @@ class Address(Struct):
     country: str = "DE"
 
 
-class OrderPaid(Event, name="order.paid"):
+class OrderPaid(Event, name="order.paid", style="snapshot", reason="a struct is checked too"):
     order_id: UUID
     paid_at: datetime
     address: Address | None = None
