@@ -51,12 +51,20 @@ $(STAMPS)/bench: $(STAMPS)/dev
 servers: ## install the four servers that the tests start, where they are missing
 	@.ci/install-servers
 
+# The official parser of AsyncAPI, which is no Python package; no script of a package is run.
+NODE_PROJECT := tests/integration/catalog/node
+$(STAMPS)/node/node_modules: $(NODE_PROJECT)/package-lock.json $(NODE_PROJECT)/validate.mjs | servers
+	@mkdir -p $(STAMPS)/node
+	cp $(NODE_PROJECT)/* $(STAMPS)/node/
+	npm ci --ignore-scripts --no-audit --no-fund --silent --prefix $(STAMPS)/node
+	@touch $@
+
 .PHONY: demo
 demo: $(STAMPS)/demo ## run the sample shop, with no server at all
 	$(BIN)/eventbus demo
 
 .PHONY: test
-test: install servers ## run the whole test suite against private instances of the real servers
+test: install servers $(STAMPS)/node/node_modules ## run the whole test suite against private instances of the real servers
 	$(PYTEST) $(PYTEST_ARGS)
 
 .PHONY: lint

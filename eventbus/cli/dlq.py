@@ -27,8 +27,9 @@ from eventbus.cli.dead_letters import (
     shape_of_groups,
     tally_of,
 )
+from eventbus.cli.destination import check_destination
 from eventbus.cli.dlq_replay import replay
-from eventbus.cli.export import FORMATS, check_destination, exporting
+from eventbus.cli.export import FORMATS, exporting
 from eventbus.cli.options import Number, given_options, json_option, yes_option
 from eventbus.cli.progress import audit_log
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stdout
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from eventbus.cli.application import application_option, the_bus
+from eventbus.cli.destination import check_destination, destination
 from eventbus.cli.options import json_option
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
-    from eventbus.event import Event
+    from eventbus.catalog.entries import Catalog, EventEntry, FieldEntry
+
+FORMATS = ("text", "json", "mermaid", "html")
+
+#: A catalog of thousands of events.
+_CATALOG_MAX_BYTES = 64 * 1024 * 1024
 
 
 @click.group("events")
@@ -23,61 +31,137 @@ def command() -> None:
 
 @command.command("list")
 @application_option
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(FORMATS),
+    default="text",
+    show_default=True,
+    help="text, JSON, a Mermaid flowchart, or a static HTML page.",
+)
+@click.option(
+    "--with",
+    "others",
+    multiple=True,
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Add another service's catalog, as its own --json has written it; may be repeated.",
+)
+@click.option(
+    "--registry", "with_registry", is_flag=True, help="Add the readers that the registry knows."
+)
+@click.option(
+    "-o", "--output", metavar="FILE", help="Write to FILE instead of the standard output."
+)
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
 @json_option
-def list_events(as_json: bool) -> None:
-    """List the events that the application declares, with their fields and handlers.
+def list_events(
+    format_name: str,
+    others: tuple[str, ...],
+    with_registry: bool,
+    output: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """List the events that the application declares: who publishes and who consumes them.
 
     \b
-    --json: {"events": [{"name", "class", "fields": [{"name", "type", "required"}],
-             "handlers": [{"name", "queue"}]}]}
+    --json: {"services": [...],
+             "events": [{"name", "publisher", "summary", "format", "version", "style", "reason",
+               "deprecated", "class",
+               "fields": [{"name", "type", "required", "deprecated"}],
+               "handlers": [{"service", "name", "queue"}]}],
+             "consumers": [{"service", "queue", "handler", "patterns", "events"}]}
     """
-    from eventbus.cli.terminal import Column, print_json, print_table
+    from eventbus.catalog.application import catalog_of
 
+    check_destination(output, force)
     bus = the_bus()
-    events = [_described(bus, name, cls) for name, cls in sorted(bus.events.items())]
-    if as_json:
-        print_json({"events": events})
-        return
+    catalog = catalog_of(bus)
+    if with_registry:
+        catalog = catalog.with_others([_read_by_others(bus, catalog)])
+    catalog = catalog.with_others(_read_catalog(path) for path in others)
+    chosen = "json" if as_json else format_name
+    with destination(output, force) as stream, redirect_stdout(stream):
+        _SHOWN[chosen](catalog)
+
+
+def _read_by_others(bus: EventBus, catalog: Catalog) -> Catalog:
+    from eventbus.catalog.readers import known_readers
+    from eventbus.contracts.registry import open_registry
+
+    return known_readers(open_registry(bus), [event.name for event in catalog.events])
+
+
+def _read_catalog(path: str) -> Catalog:
+    from eventbus.catalog.entries import Catalog
+
+    return Catalog.from_json(_parsed(f"@{path}", _CATALOG_MAX_BYTES), path)
+
+
+def _show_text(catalog: Catalog) -> None:
+    from eventbus.cli.terminal import Column, print_table
+
     print_table(
-        (Column("event", style="bold"), Column("fields", fold=True), Column("handlers", fold=True)),
+        (
+            Column("event", style="bold"),
+            Column("publisher"),
+            Column("contract"),
+            Column("fields", fold=True),
+            Column("handlers", fold=True),
+        ),
         [
             (
-                event["name"],
-                ", ".join(_field_text(field) for field in event["fields"]),
+                event.name,
+                event.publisher,
+                _contract_text(event),
+                ", ".join(_field_text(field) for field in event.fields),
                 ", ".join(
-                    f"{handler['name']} ({handler['queue']})" for handler in event["handlers"]
+                    f"{one.handler} ({one.queue})" for one in catalog.consumers_of(event.name)
                 )
                 or None,
             )
-            for event in events
+            for event in catalog.events
         ],
+        styles=["yellow" if event.deprecated else "" for event in catalog.events],
         empty="the application declares no event",
     )
 
 
-def _described(bus: EventBus, name: str, cls: type[Event]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "class": f"{cls.__module__}.{cls.__qualname__}",
-        "fields": [
-            {
-                "name": field.data_key or attribute,
-                "type": type(field).__name__.lower(),
-                "required": bool(field.required),
-            }
-            for attribute, field in cls.__schema__.fields.items()
-        ],
-        "handlers": [
-            {"name": handler.name, "queue": subscription.queue}
-            for subscription in bus.subscriptions.values()
-            for handler in subscription.handlers
-            if handler.accepts(name)
-        ],
-    }
+def _show_json(catalog: Catalog) -> None:
+    from eventbus.cli.terminal import print_json
+
+    print_json(catalog.to_json())
 
 
-def _field_text(field: dict[str, Any]) -> str:
-    return f"{field['name']}: {field['type']}{'' if field['required'] else '?'}"
+def _show_mermaid(catalog: Catalog) -> None:
+    from eventbus.catalog.mermaid import mermaid
+
+    click.echo(mermaid(catalog), nl=False)
+
+
+def _show_page(catalog: Catalog) -> None:
+    from eventbus.catalog.page import page
+
+    now = datetime.now(timezone.utc)
+    click.echo(page(catalog, f"{now:%Y-%m-%d %H:%M} UTC"))
+
+
+_SHOWN = {"text": _show_text, "json": _show_json, "mermaid": _show_mermaid, "html": _show_page}
+
+
+def _contract_text(event: EventEntry) -> str:
+    """``json v3, snapshot, deprecated``."""
+    words = [event.format if event.version is None else f"{event.format} v{event.version}"]
+    if event.style != "thin":
+        words.append(event.style)
+    if event.deprecated:
+        words.append("deprecated")
+    return ", ".join(words)
+
+
+def _field_text(field: FieldEntry) -> str:
+    return f"{field.name}{'' if field.required else '?'}: {field.type}"
 
 
 @command.command("publish")

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-import click
-
+from eventbus.cli.destination import destination
 from eventbus.cli.parked import details_of
 from eventbus.message import WORKER_HEADERS
 from eventbus.printable import printable
@@ -69,47 +65,8 @@ class Exporter:
         return printable(text) if self._shown else text
 
 
-def check_destination(path: str | None, force: bool) -> None:
-    """Refuse a file that must not, or cannot, be written; before anything is done.
-
-    Parameters
-    ----------
-    path:
-        None and ``-`` are the standard output.
-
-    Raises
-    ------
-    click.UsageError
-        It exists and `force` is not given, is a folder, or its folder does not exist.
-    """
-    if path in (None, "-"):
-        return
-    file = Path(str(path))
-    if file.is_dir():
-        raise click.UsageError(f"{path!r} is a folder; name a file in it")
-    if not file.parent.is_dir():
-        raise click.UsageError(f"the folder {str(file.parent)!r} does not exist; create it first")
-    if file.exists() and not force:
-        raise click.UsageError(f"{path!r} exists; --force overwrites it, or name another file")
-
-
 @contextmanager
 def exporting(path: str | None, format: str, force: bool) -> Iterator[Exporter]:
-    """An exporter that writes to `path`, checked by `check_destination`.
-
-    Raises
-    ------
-    click.UsageError
-        It cannot be written, or another process has created it meanwhile.
-    """
-    if path in (None, "-"):
-        yield Exporter(sys.stdout, format)
-        return
-    try:
-        stream = open(str(path), "w" if force else "x", encoding="utf-8", newline="")  # noqa: SIM115
-    except OSError as error:
-        raise click.UsageError(f"{path!r} cannot be written: {error.strerror}") from None
-    with stream:
+    """An exporter that writes to `path`, as `destination` opens it."""
+    with destination(path, force) as stream:
         yield Exporter(stream, format)
-        stream.flush()
-        os.fsync(stream.fileno())

@@ -38,6 +38,7 @@ COMMANDS = (
     "status",
     "top",
     "events",
+    "asyncapi",
     "schema",
     "doctor",
     "demo",

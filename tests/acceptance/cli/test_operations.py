@@ -59,21 +59,71 @@ def test_a_file_that_is_no_database_ends_with_3(bare: Shop) -> None:
 # -- events ---------------------------------------------------------------------------------------
 
 
-def test_events_list_tells_fields_and_handlers(shop: Shop) -> None:
+def test_events_list_tells_who_publishes_who_consumes_and_the_fields(shop: Shop) -> None:
     (event,) = shop.json("events", "list")["events"]
     assert event == {
         "name": "order.paid",
+        "publisher": "shop",
+        "summary": "",
+        "format": "json",
+        "version": None,
+        "style": "thin",
+        "reason": "",
+        "deprecated": "",
         "class": "shop.OrderPaid",
         "fields": [
-            {"name": "order_id", "type": "uuid", "required": True},
-            {"name": "amount", "type": "int", "required": False},
+            {"name": "order_id", "type": "uuid", "required": True, "deprecated": ""},
+            {"name": "amount", "type": "integer", "required": False, "deprecated": ""},
         ],
         "handlers": [
-            {"name": "charge", "queue": "shop.billing"},
-            {"name": "book", "queue": "shop.ledger"},
+            {"service": "shop", "name": "charge", "queue": "shop.billing"},
+            {"service": "shop", "name": "book", "queue": "shop.ledger"},
         ],
     }
     assert "order.paid" in shop.run("events", "list").stdout
+
+
+def test_the_catalog_of_another_service_is_added_from_its_file(shop: Shop) -> None:
+    other = {
+        "services": ["email"],
+        "events": [],
+        "consumers": [
+            {
+                "service": "email",
+                "queue": "email.orders",
+                "handler": "thank",
+                "patterns": ["order.*"],
+                "events": [],
+            }
+        ],
+    }
+    (shop.folder / "email.json").write_text(json.dumps(other))
+    found = shop.json("events", "list", "--with", "email.json")
+    assert found["services"] == ["email", "shop"]
+    assert "thank" in [one["name"] for one in found["events"][0]["handlers"]]
+    done = shop.run("events", "list", "--with", "nothing.json")
+    assert done.returncode == 2
+    assert "nothing.json cannot be read" in done.stderr
+
+
+def test_the_catalog_is_written_to_a_file_and_not_over_one(shop: Shop) -> None:
+    arguments = ("events", "list", "--format", "html", "-o", "events.html")
+    done = shop.run(*arguments)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "<svg" in (shop.folder / "events.html").read_text()
+    done = shop.run(*arguments)
+    assert done.returncode == 2
+    assert "--force" in done.stderr
+    assert shop.run(*arguments, "--force").returncode == 0
+
+
+def test_asyncapi_prints_a_document(shop: Shop) -> None:
+    document = json.loads(shop.run("asyncapi", "--spec", "3.1").stdout)
+    assert document["asyncapi"] == "3.1.0"
+    assert "publish.order.paid" in document["operations"]
+    done = shop.run("asyncapi", "--spec", "2.6")
+    assert done.returncode == 2
+    assert "3.0" in done.stderr
 
 
 def test_publish_writes_one_row_and_prints_its_id(shop: Shop) -> None:
