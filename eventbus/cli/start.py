@@ -125,6 +125,16 @@ def upgrade_sqlite(bus: EventBus) -> None:
             database.upgrade(engine)
 
 
+def prepare_database(engine: Engine) -> None:
+    """Make the tables in a SQLite file; elsewhere raise unless they are there."""
+    from eventbus import database
+
+    if engine.dialect.name == "sqlite":
+        database.upgrade(engine)
+    else:
+        check_database(engine)
+
+
 def declare(bus: EventBus) -> None:
     """Declare the exchange, and the queues of all subscriptions.
 
@@ -201,6 +211,7 @@ def _supervise(
     import eventbus.workers.supervisor as supervisor
     from eventbus.workers.monitoring.condition import Observer
     from eventbus.workers.monitoring.presence import Presence
+    from eventbus.workers.monitoring.readers import ReaderAnnouncer
     from eventbus.workers.monitoring.systemd import Systemd
     from eventbus.workers.startup import Startup
 
@@ -216,7 +227,7 @@ def _supervise(
         systemd.start()
     if reloader.is_child():
         reloader.end_with_watcher()
-    with presence:
+    with presence, ReaderAnnouncer(bus, services.values()):
         return supervisor.supervise(
             services, startup=startup, announcer=systemd, trial=supervision.launch.problem
         )

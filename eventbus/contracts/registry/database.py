@@ -23,17 +23,19 @@ from eventbus.contracts.registry.evolution import broken_readers, evolution, ref
 from eventbus.contracts.registry.port import Reader, Reference, RegisteredSchema
 from eventbus.contracts.registry.references import resolve, resolved
 from eventbus.contracts.registry.refusals import (
-    NotDeletedYet,
-    NothingOwn,
+    NoAccessOfItsOwn,
+    NoCompatibilityOfItsOwn,
     NotInSubject,
     ReadOnly,
     RefusedVersion,
     StillReferenced,
     SubjectDeleted,
+    SubjectNotDeletedYet,
     UnknownId,
     UnknownSubject,
     UnknownVersion,
     VersionDeleted,
+    VersionNotDeletedYet,
 )
 from eventbus.contracts.registry.statements import GLOBAL, StoredSchema, StoredVersion
 from eventbus.contracts.registry.subject_names import checked_subject
@@ -171,11 +173,29 @@ class DatabaseRegistry:
             raise _unknown_subject(name)
         return found
 
-    def all_versions(self, prefix: str = "", *, deleted: bool = False) -> list[StoredVersion]:
-        """The versions of all subjects whose names begin with `prefix`."""
+    def all_versions(
+        self,
+        prefix: str = "",
+        *,
+        deleted: bool = False,
+        latest_only: bool = False,
+        offset: int = 0,
+        limit: int = 1000,
+    ) -> list[StoredVersion]:
+        """Versions of the subjects whose names begin with `prefix`, by name and number.
+
+        Parameters
+        ----------
+        latest_only:
+            Of each subject the latest one.
+        offset, limit:
+            How many to leave out at the beginning, and how many to give.
+        """
         with self._reading() as connection:
-            found = statements.all_versions(connection, prefix)
-        return [one for one in found if deleted or not one.deleted]
+            keys = statements.version_keys(connection, prefix, deleted=deleted)
+            if latest_only:
+                keys = list(dict(keys).items())
+            return statements.versions_with_keys(connection, keys[offset : offset + limit])
 
     def by_id(self, id: int) -> RegisteredSchema:
         """See `Registry.by_id`; also of deleted versions, as there are messages with the id."""
@@ -272,13 +292,32 @@ class DatabaseRegistry:
         return evolution(found.live, wanted, found.mode)
 
     def check_against(
-        self, earlier: RegisteredSchema, schema: Schema, references: Sequence[Reference] = ()
+        self,
+        subject: str,
+        number: int | None,
+        schema: Schema,
+        references: Sequence[Reference] = (),
     ) -> Compatibility:
-        """Whether a schema would be compatible if its subject had no version but `earlier`."""
+        """Whether a schema would be compatible if the subject had this one version only.
+
+        Parameters
+        ----------
+        number:
+            None: the latest. Without any, everything is compatible.
+
+        Raises
+        ------
+        UnknownSubject, UnknownVersion
+            There is no version with this number.
+        """
+        name = checked_subject(subject)
         with self._reading() as connection:
             wanted = _given(connection, schema, references, deleted=False)
-            mode, _ = _modes(connection, earlier.subject)
-        return evolution([earlier], wanted, mode)
+            mode, _ = _modes(connection, name)
+            numbers = statements.numbers(connection, name)
+        if number is None and not numbers:
+            return evolution([], wanted, mode)
+        return evolution([self.version(name, number)], wanted, mode)
 
     def register(
         self, subject: str, schema: Schema, references: Sequence[Reference] = ()
@@ -356,7 +395,7 @@ class DatabaseRegistry:
         ------
         UnknownSubject, UnknownVersion, VersionDeleted
             There is no such version, or it is deleted already.
-        NotDeletedYet
+        VersionNotDeletedYet
             It is to be deleted permanently, and is not deleted.
         StillReferenced
             A schema refers to it.
@@ -389,7 +428,7 @@ class DatabaseRegistry:
             raise UnknownVersion(f"version {number} of {name} is not registered")
         found = candidates[-1]
         if permanent and not found.deleted:
-            raise NotDeletedYet(
+            raise VersionNotDeletedYet(
                 f"version {found.version} of {name} has to be deleted before it can be deleted "
                 f"permanently"
             )
@@ -407,7 +446,7 @@ class DatabaseRegistry:
         ------
         UnknownSubject, SubjectDeleted
             There is no such subject, or it is deleted already.
-        NotDeletedYet
+        SubjectNotDeletedYet
             It is to be deleted permanently, and is not deleted.
         StillReferenced
             A schema refers to a version of it.
@@ -426,7 +465,7 @@ class DatabaseRegistry:
                     f"{name} is deleted; delete it permanently to remove what is left of it"
                 )
             if permanent and live:
-                raise NotDeletedYet(
+                raise SubjectNotDeletedYet(
                     f"{name} has to be deleted before it can be deleted permanently"
                 )
             numbers = [one.version for one in stored] if permanent else live
@@ -447,12 +486,12 @@ class DatabaseRegistry:
 
         Raises
         ------
-        NothingOwn
+        NoCompatibilityOfItsOwn
             None is.
         """
         found = self._own(subject).compatibility
         if found is None:
-            raise NothingOwn(f"{subject} has no compatibility mode of its own")
+            raise NoCompatibilityOfItsOwn(f"{subject} has no compatibility mode of its own")
         return Mode(found)
 
     def set_mode(self, mode: Mode, subject: str | None = None) -> None:
@@ -465,7 +504,7 @@ class DatabaseRegistry:
             name = _optional(subject)
             old = statements.settings(connection, name)[name].compatibility
             if old is None and name != GLOBAL:
-                raise NothingOwn(f"{name} has no compatibility mode of its own")
+                raise UnknownSubject(f"{name} has no compatibility mode of its own")
             _refuse_read_only(name, _modes(connection, name)[1])
             statements.set_settings(connection, name, compatibility=None)
         return Mode(old) if old else DEFAULT_MODE
@@ -480,12 +519,12 @@ class DatabaseRegistry:
 
         Raises
         ------
-        NothingOwn
+        NoAccessOfItsOwn
             Nothing is.
         """
         found = self._own(subject).access
         if found is None:
-            raise NothingOwn(f"{subject} has no mode of its own")
+            raise NoAccessOfItsOwn(f"{subject} has no mode of its own")
         return Access(found)
 
     def set_access(self, access: Access, subject: str | None = None) -> None:
@@ -499,7 +538,7 @@ class DatabaseRegistry:
             name = _optional(subject)
             old = statements.settings(connection, name)[name].access
             if old is None and name != GLOBAL:
-                raise NothingOwn(f"{name} has no mode of its own")
+                raise UnknownSubject(f"{name} has no mode of its own")
             statements.set_settings(connection, name, access=None)
         return Access(old) if old else Access.READWRITE
 

@@ -29,19 +29,31 @@ def open_registry(bus: EventBus | Settings) -> Registry:
     MissingDependency
         `registry_url` begins with ``http`` and `httpx` is not installed.
     """
-    settings = bus if isinstance(bus, Settings) else bus.settings
-    url = settings.registry_url
-    if url is None:
-        from eventbus.contracts.registry.database import DatabaseRegistry
-
-        return DatabaseRegistry(_own_engine(bus))
-    if url.lower().startswith(("http://", "https://")):
+    url = _settings(bus).registry_url
+    if url is not None and _is_http(url):
         from eventbus.contracts.registry.remote import RemoteRegistry
 
         return RemoteRegistry(url, _own_engine(bus))
     from eventbus.contracts.registry.database import DatabaseRegistry
 
-    return DatabaseRegistry(_engine(url))
+    return DatabaseRegistry(local_registry_engine(bus))
+
+
+def local_registry_engine(bus: EventBus | Settings) -> Engine:
+    """The database with the contract tables: the one in `registry_url`, or the application's own.
+
+    Where `registry_url` is an address, that is where the application's own tables are served.
+    """
+    url = _settings(bus).registry_url
+    return _own_engine(bus) if url is None or _is_http(url) else _engine(url)
+
+
+def _settings(bus: EventBus | Settings) -> Settings:
+    return bus if isinstance(bus, Settings) else bus.settings
+
+
+def _is_http(url: str) -> bool:
+    return url.lower().startswith(("http://", "https://"))
 
 
 def _own_engine(bus: EventBus | Settings) -> Engine:

@@ -33,12 +33,20 @@ class VersionDeleted(UnknownSchema):
     """The version was deleted before; what remains has to be deleted permanently."""
 
 
-class NothingOwn(UnknownSchema):
-    """The subject has no setting of its own; the global one counts."""
+class NoCompatibilityOfItsOwn(UnknownSchema):
+    """The subject has no compatibility mode of its own; the global one counts."""
 
 
-class NotDeletedYet(EventBusError):
-    """What is to be deleted permanently has to be deleted first."""
+class NoAccessOfItsOwn(UnknownSchema):
+    """Nobody has set for this subject itself whether it takes changes."""
+
+
+class SubjectNotDeletedYet(UnknownSchema):
+    """A subject has to be deleted before it can be deleted permanently."""
+
+
+class VersionNotDeletedYet(UnknownSchema):
+    """A version has to be deleted before it can be deleted permanently."""
 
 
 class StillReferenced(EventBusError):

@@ -55,6 +55,9 @@ class SubjectSettings:
     access: str | None = None
 
 
+#: Some databases take few values in one IN.
+_AT_ONCE = 400
+
 _VERSIONS = sa.select(
     contract_version.c.subject,
     contract_version.c.version,
@@ -117,9 +120,30 @@ def versions_of_id(connection: Connection, id: int) -> list[StoredVersion]:
     return _versions(connection, contract_version.c.id == id)
 
 
-def all_versions(connection: Connection, prefix: str) -> list[StoredVersion]:
-    """The versions of all subjects whose name begins with `prefix`, also the deleted ones."""
-    return _versions(connection, contract_version.c.subject.startswith(prefix, autoescape=True))
+def version_keys(connection: Connection, prefix: str, *, deleted: bool) -> list[tuple[str, int]]:
+    """Subject and number of the versions of all subjects whose names begin with `prefix`."""
+    rows = connection.execute(
+        sa.select(
+            contract_version.c.subject, contract_version.c.version, contract_version.c.deleted
+        )
+    )
+    # Not LIKE: SQLite's takes "A" for "a".
+    return sorted(
+        (subject, number)
+        for subject, number, gone in rows
+        if subject.startswith(prefix) and (deleted or not gone)
+    )
+
+
+def versions_with_keys(
+    connection: Connection, keys: Sequence[tuple[str, int]]
+) -> list[StoredVersion]:
+    """The versions with these subjects and numbers."""
+    of = sa.tuple_(contract_version.c.subject, contract_version.c.version)
+    found: list[StoredVersion] = []
+    for first in range(0, len(keys), _AT_ONCE):
+        found += _versions(connection, of.in_(keys[first : first + _AT_ONCE]))
+    return sorted(found, key=lambda one: (one.subject, one.version))
 
 
 def _versions(connection: Connection, *where: sa.ColumnElement[bool]) -> list[StoredVersion]:
@@ -137,17 +161,13 @@ def _versions(connection: Connection, *where: sa.ColumnElement[bool]) -> list[St
     ]
 
 
-#: Some databases take few values in one IN.
-_IDS_AT_ONCE = 500
-
-
 def _references(connection: Connection, ids: Iterable[int]) -> Mapping[int, tuple[Reference, ...]]:
     found: dict[int, tuple[Reference, ...]] = defaultdict(tuple)
     wanted = sorted(ids)
-    for first in range(0, len(wanted), _IDS_AT_ONCE):
+    for first in range(0, len(wanted), _AT_ONCE):
         rows = connection.execute(
             sa.select(contract_reference)
-            .where(contract_reference.c.id.in_(wanted[first : first + _IDS_AT_ONCE]))
+            .where(contract_reference.c.id.in_(wanted[first : first + _AT_ONCE]))
             .order_by(contract_reference.c.id, contract_reference.c.position)
         )
         for row in rows:
@@ -345,9 +365,15 @@ def upsert(connection: Connection, table: sa.Table) -> sa.Insert:
         # Not imported above: some MiB that a process on another database does not need.
         from sqlalchemy.dialects import mysql
 
-        insert = mysql.insert(table)
-        return insert.on_duplicate_key_update({name: insert.inserted[name] for name in rest})
-    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+        inserted = mysql.insert(table)
+        return inserted.on_duplicate_key_update({name: inserted.inserted[name] for name in rest})
+    if dialect == "postgresql":
+        given = postgresql.insert(table)
+        return given.on_conflict_do_update(
+            index_elements=list(table.primary_key),
+            set_={name: given.excluded[name] for name in rest},
+        )
+    insert = sqlite.insert(table)
     return insert.on_conflict_do_update(
         index_elements=list(table.primary_key),
         set_={name: insert.excluded[name] for name in rest},
