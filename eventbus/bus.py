@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session, scoped_session
 
     from eventbus.brokers.port import Broker
+    from eventbus.contracts.publishing import Publishing
 
     AnySession = Session | scoped_session[Any] | AsyncSession | Connection
 
@@ -162,7 +163,7 @@ class EventBus:
         NotInTransaction
             No transaction would carry the event.
         ValidationError
-            The event does not fit its declaration; nothing was written.
+            The event does not fit its declaration or its contract; nothing was written.
         """
         row = self._row(event, key, delay, subject)
         self._writer(session).write([row])
@@ -235,7 +236,14 @@ class EventBus:
             subject=options.subject,
             attributes=options.attributes,
             max_bytes=self.settings.max_message_bytes,
+            outgoing=self._publishing.outgoing,
         )
+
+    @cached_property
+    def _publishing(self) -> Publishing:
+        from eventbus.contracts.publishing import Publishing
+
+        return Publishing(self)
 
     def _writer(self, session: Any) -> Any:
         if session is None and project.configured():

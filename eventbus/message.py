@@ -26,6 +26,9 @@ FIRST_ERROR_MESSAGE_HEADER = "eventbus-first-error-message"
 FIRST_ERROR_AT_HEADER = "eventbus-first-error-at"
 #: The end of the traceback of the last attempt.
 TRACEBACK_HEADER = "eventbus-traceback"
+#: Of a message that does not fit: which contract, and the JSON path of the field.
+CONTRACT_HEADER = "eventbus-contract"
+PATH_HEADER = "eventbus-path"
 #: Epoch milliseconds at which the message was parked.
 PARKED_AT_HEADER = "eventbus-parked-at"
 #: The operation that sent a parked message again (`eventbus.workers.operations.dead_letters`).
@@ -48,6 +51,8 @@ WORKER_HEADERS = frozenset(
         FIRST_ERROR_MESSAGE_HEADER,
         FIRST_ERROR_AT_HEADER,
         TRACEBACK_HEADER,
+        CONTRACT_HEADER,
+        PATH_HEADER,
         PARKED_AT_HEADER,
         REPLAY_HEADER,
     }

@@ -23,9 +23,14 @@ class RetryAfter:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Park the message where an operator sees it, with the `reason` in one sentence."""
+    """Park the message where an operator sees it, with the `reason` in one sentence.
+
+    Of an event that does not fit, `contract` and `path` say what it does not fit, and where.
+    """
 
     reason: str
+    contract: str | None = None
+    path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from eventbus.brokers.port import Delivery
 from eventbus.context import Context, current_context
+from eventbus.contracts.receiving import DoesNotFit, Received, Receiving
 from eventbus.directives import Directive
-from eventbus.envelope import Envelope, load_data, read_envelope
+from eventbus.envelope import Envelope, read_envelope
 from eventbus.errors import (
     EventBusError,
     IdempotencyStoreUnavailable,
+    RegistryUnavailable,
     UndecodableMessage,
-    ValidationError,
 )
 from eventbus.hooks import HandlerFailed, HandlerSkipped, HandlerSucceeded
 from eventbus.message import ATTEMPTS_HEADER, HANDLER_HEADER, NOT_BEFORE_HEADER
@@ -57,6 +58,9 @@ log = logging.getLogger("eventbus.worker")
 #: How long a message waits whose event another worker is handling.
 BUSY_DELAY = timedelta(seconds=1)
 
+#: How long a message waits whose schema only a registry knows that does not answer.
+REGISTRY_DELAY_MS = 5_000
+
 #: A retried message that comes this much too soon may run: levels are not exact.
 EARLY_TOLERANCE_MS = 500
 
@@ -65,16 +69,21 @@ EARLY_TOLERANCE_MS = 500
 
 
 def open_works(
-    deliveries: Sequence[Delivery], subscriptions: dict[str, Subscription], max_bytes: int
+    deliveries: Sequence[Delivery], subscriptions: dict[str, Subscription], receiving: Receiving
 ) -> list[Work]:
     """Decode each delivery and make its jobs; what cannot be read is parked, never dropped."""
     works = []
     for delivery in deliveries:
         work = Work(delivery)
         try:
-            _open(work, subscriptions[delivery.queue], max_bytes)
+            _open(work, subscriptions[delivery.queue], receiving)
         except UndecodableMessage as error:
             work.parked = str(error)
+        except RegistryUnavailable as error:
+            # Nothing is wrong with the message. It waits beside the queue, so that the others go
+            # on, and for as long as it takes.
+            log.warning("a message of %s waits: %s", delivery.queue, error)
+            work.wait_ms = REGISTRY_DELAY_MS
         except Exception as error:  # of whatever kind: it would end one worker after the other
             log.exception("a message of %s cannot be read", delivery.queue)
             work.parked = f"it cannot be read: {describe(error)}"
@@ -85,15 +94,15 @@ def open_works(
     return works
 
 
-def _open(work: Work, subscription: Subscription, max_bytes: int) -> None:
+def _open(work: Work, subscription: Subscription, receiving: Receiving) -> None:
     delivery = work.delivery
     message = delivery.message
     if delivery.undecodable is not None:
         raise UndecodableMessage(delivery.undecodable)
     retried = not delivery.from_exchange and HANDLER_HEADER in message.headers
     if retried:
-        work.early_ms = _early_ms(message.headers.get(NOT_BEFORE_HEADER))
-        if work.early_ms is not None:
+        work.wait_ms = _early_ms(message.headers.get(NOT_BEFORE_HEADER))
+        if work.wait_ms is not None:
             return
     envelope = read_envelope(message)
     if delivery.from_exchange and envelope.type != message.routing_key:
@@ -102,13 +111,13 @@ def _open(work: Work, subscription: Subscription, max_bytes: int) -> None:
             f"{message.routing_key[:100]!r}"
         )
     handlers = _handlers(subscription, envelope.type, message.headers if retried else None)
-    data = load_data(message, max_bytes)
+    received = receiving.receive(message, envelope)
     key_id = f"{envelope.source} {envelope.id}"
     fingerprint = blake2b(message.body, digest_size=8).hexdigest()
     attempt = 1 + _attempts(message.headers.get(ATTEMPTS_HEADER)) if retried else 1
     for handler in handlers:
         work.jobs.append(
-            _job(work, handler, envelope, data, Key(handler.name, key_id, fingerprint), attempt)
+            _job(work, handler, envelope, received, Key(handler.name, key_id, fingerprint), attempt)
         )
 
 
@@ -133,7 +142,7 @@ def _handlers(
 
 
 def _job(
-    work: Work, handler: Handler, envelope: Envelope, data: Any, key: Key, attempt: int
+    work: Work, handler: Handler, envelope: Envelope, received: Received, key: Key, attempt: int
 ) -> Job:
     """The job of one handler; its outcome is already known where the event does not fit it."""
     event_class = handler.event_class(envelope.type)
@@ -144,9 +153,9 @@ def _job(
         )
         return job
     try:
-        job.event = event_class.__read__(data)
-    except ValidationError as error:
-        job.outcome = DeadLetter(str(error))
+        job.event = received.read(event_class)
+    except DoesNotFit as error:
+        job.outcome = DeadLetter(str(error), error.contract, error.path)
     except Exception as error:  # a field or validator of the application's own may raise anything
         job.error = error
         job.outcome = DeadLetter(
@@ -256,6 +265,7 @@ class Invoker:
             job.work.delivery.queue,
             job.attempt,
             job.work.delivery.message.headers,
+            loop=self._invocation.loop,
         )
 
     def _raised(self, job: Job, error: BaseException) -> None:

@@ -12,6 +12,7 @@ from eventbus.envelope import Envelope
 from eventbus.event import Event
 from eventbus.message import (
     ATTEMPTS_HEADER,
+    CONTRACT_HEADER,
     ERROR_AT_HEADER,
     ERROR_HEADER,
     ERROR_MESSAGE_HEADER,
@@ -21,6 +22,7 @@ from eventbus.message import (
     HANDLER_HEADER,
     NOT_BEFORE_HEADER,
     PARKED_AT_HEADER,
+    PATH_HEADER,
     REASON_HEADER,
     TRACEBACK_HEADER,
     WORKER_HEADERS,
@@ -36,6 +38,7 @@ from .tracebacks import formatted
 #: A header must fit into one frame together with all others, or the broker closes the connection.
 REASON_MAX_LENGTH = 1_000
 ERROR_NAME_MAX_LENGTH = 100
+PATH_MAX_LENGTH = 300
 TRACEBACK_MAX_LENGTH = 4_000
 
 
@@ -107,14 +110,15 @@ class Work:
     ----------
     parked:
         Why the message as a whole cannot be handled; it then has no jobs.
-    early_ms:
-        Milliseconds until it may run, for a retried message that came back too soon.
+    wait_ms:
+        Milliseconds until it is looked at again: it came back too soon, or nobody can say yet what
+        it was written with.
     """
 
     delivery: Delivery
     jobs: list[Job] = field(default_factory=list)
     parked: str | None = None
-    early_ms: int | None = None
+    wait_ms: int | None = None
 
     @property
     def finished(self) -> bool:
@@ -130,8 +134,8 @@ def settlement_of(work: Work) -> Settlement:
     """
     delivery = work.delivery
     message = _as_produced(delivery)
-    if work.early_ms is not None:
-        return Settlement(delivery, (Forward(message, work.early_ms),))
+    if work.wait_ms is not None:
+        return Settlement(delivery, (Forward(message, work.wait_ms),))
     if work.parked is not None:
         return Settlement(delivery, (_parked(message, {}, work.parked),))
     if any(isinstance(job.outcome, Return) for job in work.jobs):
@@ -155,7 +159,7 @@ def _forwards(message: Message, jobs: Sequence[Job]) -> list[Forward]:
             forwards.append(_retried(message, job, outcome))
         elif isinstance(outcome, DeadLetter):
             headers = {HANDLER_HEADER: job.handler.name, ATTEMPTS_HEADER: job.attempt}
-            headers |= _failure(message, job)
+            headers |= _failure(message, job) | _misfit(outcome)
             forwards.append(_parked(message, headers, outcome.reason))
     return forwards
 
@@ -180,6 +184,16 @@ def _parked(message: Message, headers: dict[str, Any], reason: str) -> Forward:
         PARKED_AT_HEADER: time.time_ns() // 1_000_000,
     }
     return Forward(message.with_headers(headers), None)
+
+
+def _misfit(outcome: DeadLetter) -> dict[str, Any]:
+    """The headers that tell which contract a message does not fit, and where."""
+    if outcome.contract is None:
+        return {}
+    return {
+        CONTRACT_HEADER: cut(outcome.contract, PATH_MAX_LENGTH),
+        PATH_HEADER: cut(outcome.path or "", PATH_MAX_LENGTH),
+    }
 
 
 def _failure(message: Message, job: Job) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from eventbus import database
 from eventbus.brokers.port import Consumer, Delivery, Settlement
+from eventbus.contracts.receiving import Receiving
 from eventbus.hooks import WorkerReady, WorkerShutdown, WorkerStarting
 from eventbus.outcome import Return
 from eventbus.subscription import Handler, Subscription
@@ -78,6 +79,7 @@ class Worker:
         found = [bus.subscription(queue) for queue in chosen]
         self.subscriptions: dict[str, Subscription] = {s.queue: s for s in found}
         self._bus = bus
+        self._receiving = Receiving(bus)
         self._options = options
         self._concurrency = options.handlers_at_once
         self._name = options.name or f"{bus.service}.worker"
@@ -305,8 +307,7 @@ class Worker:
         self, deliveries: Sequence[Delivery], probes: Sequence[Delivery], now: float
     ) -> list[Job]:
         """Decode and validate messages; returns the jobs of theirs that may begin."""
-        limit = self._bus.settings.max_message_bytes
-        works = open_works([*deliveries, *probes], self.subscriptions, limit)
+        works = open_works([*deliveries, *probes], self.subscriptions, self._receiving)
         for work in works[len(deliveries) :]:
             self._intake.mark(work.jobs)
         jobs = [job for work in works for job in work.jobs]

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from eventbus.context import current_context
-from eventbus.envelope import Envelope, check_extensions, dump_data, epoch_ms
+from eventbus.envelope import Envelope, check_extensions, epoch_ms
 from eventbus.errors import ValidationError
 from eventbus.event import Event
 from eventbus.identifiers import new_event_id
+from eventbus.outbox.outgoing import PLAIN, Outgoing
 
 #: What a dispatcher listens on, to learn of new rows (`eventbus.wakeup`).
 OUTBOX_CHANNEL = "eventbus_outbox"
@@ -61,6 +62,7 @@ def make_row(
     subject: str | None = None,
     attributes: Mapping[str, str] | None = None,
     max_bytes: int,
+    outgoing: Callable[[type[Event]], Outgoing] = lambda event_class: PLAIN,
 ) -> OutboxRow:
     """Validate `event` and return its row, with a new id and the present time.
 
@@ -74,19 +76,22 @@ def make_row(
         How long the event stays in the outbox before it is published.
     attributes:
         CloudEvents extension attributes.
+    outgoing:
+        How events of a class are written (`eventbus.contracts.publishing`); as JSON, if not said.
 
     Raises
     ------
     ValidationError
-        It is no event, its data does not fit, or key, delay, subject or an attribute cannot be
-        used.
+        It is no event, its data does not fit its class or its contract, or key, delay, subject or
+        an attribute cannot be used.
     """
     if not isinstance(event, Event) or not type(event).__event_name__:
         raise ValidationError(
             f"{event!r:.200} is not an event; publish an instance of a class declared with "
             f"class OrderPaid(Event, name='order.paid')"
         )
-    body = dump_data(event.__wire__())
+    written = outgoing(type(event))
+    body = written.encode(event)
     if len(body) > max_bytes:
         raise ValidationError(
             f"{type(event).__event_name__} has {len(body)} bytes, more than max_message_bytes="
@@ -108,6 +113,7 @@ def make_row(
         traceparent=cause.envelope.traceparent if cause else None,
     )
     found = envelope.attributes()
+    found.update(written.attributes)
     if attributes:
         check_extensions(attributes)
         found.update(attributes)

@@ -18,7 +18,7 @@ ID_MAX = 2**31 - 1
 #: Levels of nested message types; no ``.proto`` file of a person has as many.
 INDEXES_MAX = 16
 #: The first message type of the file, which is also written as one zero byte.
-FIRST_MESSAGE = (0,)
+FIRST_MESSAGE: tuple[int, ...] = (0,)
 
 _header = struct.Struct(">bi")
 #: A variable-length integer of 32 bits takes at most so many bytes.

@@ -11,6 +11,7 @@ import pytest
 
 from eventbus import Breaker, Reject, Retry
 from eventbus.brokers.port import Delivery
+from eventbus.contracts.receiving import Receiving
 from eventbus.errors import EventBusError
 from eventbus.hooks import BreakerClosed, BreakerOpened
 from eventbus.message import ATTEMPTS_HEADER, REASON_HEADER
@@ -40,7 +41,7 @@ def _lose_starts(bench: Bench, item: int, count: int) -> None:
 
 def _key(bench: Bench, item: int) -> Key:
     subscriptions = {QUEUE: bench.bus.subscription("added")}
-    [work] = open_works([Delivery(QUEUE, 0, message(item))], subscriptions, 10_000)
+    [work] = open_works([Delivery(QUEUE, 0, message(item))], subscriptions, Receiving(bench.bus))
     return work.jobs[0].key
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from eventbus import Context, Event, EventBus, Reject, Retry, RetryLater, Skip
 from eventbus.brokers.port import Delivery
+from eventbus.contracts.receiving import Receiving
 from eventbus.message import ATTEMPTS_HEADER, HANDLER_HEADER, NOT_BEFORE_HEADER, Message
 from eventbus.outcome import Ack, DeadLetter, RetryAfter
 from eventbus.workers import pipeline
@@ -33,7 +34,7 @@ class Cancelled(Event, name="pipe.cancelled"):
     """Another event."""
 
 
-bus = EventBus("shop", retry=Retry(max_attempts=3))
+bus = EventBus("shop", retry=Retry(max_attempts=3), max_message_bytes=1024)
 raised: list[BaseException] = []
 
 
@@ -61,11 +62,12 @@ def _open(
     **delivery: Any,
 ) -> Work:
     message = Message(body, routing_key, headers or _headers(), content_type="application/json")
-    [work] = open_works([Delivery("shop.q", 1, message, **delivery)], _SUBSCRIPTIONS, 1000)
+    [work] = open_works([Delivery("shop.q", 1, message, **delivery)], _SUBSCRIPTIONS, _RECEIVING)
     return work
 
 
 _SUBSCRIPTIONS = {"shop.q": bus.subscription("q")}
+_RECEIVING = Receiving(bus)
 
 
 def test_every_matching_handler_gets_a_job() -> None:
@@ -79,7 +81,7 @@ def test_every_matching_handler_gets_a_job() -> None:
 @pytest.mark.parametrize(
     ("work", "reason"),
     [
-        (lambda: _open(b"x" * 1001), "1000 are read"),
+        (lambda: _open(b"x" * 1025), "1024 are read"),
         (lambda: _open(routing_key="pipe.other"), "routing key is 'pipe.other'"),
         (lambda: _open(undecodable="header table too deep"), "too deep"),
         (
@@ -134,7 +136,7 @@ def test_worker_headers_that_a_producer_forged_have_no_effect() -> None:
     work = _open(headers={**_headers(), **_FORGED})
     assert len(work.jobs) == 2
     assert {job.attempt for job in work.jobs} == {1}
-    assert work.early_ms is None
+    assert work.wait_ms is None
 
 
 def test_worker_headers_count_on_what_came_back_from_a_retry_queue() -> None:
@@ -145,8 +147,8 @@ def test_worker_headers_count_on_what_came_back_from_a_retry_queue() -> None:
 
 def test_a_retry_that_came_too_soon_waits_for_the_rest() -> None:
     work = _open(headers={**_headers(), **_FORGED}, from_exchange=False)
-    assert work.early_ms is not None
-    assert 0 < work.early_ms <= 86_400_000
+    assert work.wait_ms is not None
+    assert 0 < work.wait_ms <= 86_400_000
     assert work.finished
 
 
@@ -226,7 +228,7 @@ def test_what_a_handler_says_itself_is_done_and_told(
     caplog.set_level("INFO", "eventbus.worker")
     message = Message(b'{"amount": 1}', "pipe.paid", _headers(), content_type="application/json")
     subscriptions = {f"shop.{queue}": bus.subscription(queue)}
-    [work] = open_works([Delivery(f"shop.{queue}", 1, message)], subscriptions, 1000)
+    [work] = open_works([Delivery(f"shop.{queue}", 1, message)], subscriptions, _RECEIVING)
     job = work.jobs[0]
     raised[:] = [error]
     try:

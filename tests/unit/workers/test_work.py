@@ -100,7 +100,7 @@ def test_a_message_that_cannot_be_read_is_parked_whole() -> None:
 
 def test_an_early_message_waits_for_the_rest() -> None:
     message = Message(b"{}", "x", {ATTEMPTS_HEADER: 3})
-    work = Work(Delivery("shop.q", 1, message, from_exchange=False), early_ms=700)
+    work = Work(Delivery("shop.q", 1, message, from_exchange=False), wait_ms=700)
     [forward] = settlement_of(work).forwards
     assert forward.delay_ms == 700
     assert forward.message.headers == {ATTEMPTS_HEADER: 3}

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from eventbus import Retry
+from eventbus.contracts.receiving import Receiving
 from eventbus.message import ATTEMPTS_HEADER, ERROR_HEADER, HANDLER_HEADER, REASON_HEADER
 from tests.waiting import wait_until
 
@@ -426,9 +427,8 @@ def test_an_event_that_killed_its_workers_is_parked(bench: Bench) -> None:
 
     from eventbus.workers.pipeline import open_works
 
-    (work,) = open_works(
-        [_delivery(message(1))], {"shop.added": bench.bus.subscription("added")}, 10_000
-    )
+    subscriptions = {"shop.added": bench.bus.subscription("added")}
+    (work,) = open_works([_delivery(message(1))], subscriptions, Receiving(bench.bus))
     starts = bench.bus.settings.max_starts
     for number in range(starts):
         bench.store.claim([work.jobs[0].key], f"dead-{number}", 1_000, alone=True)

@@ -13,6 +13,7 @@ import pytest
 from eventbus import Context, Event, EventBus
 from eventbus.brokers.port import Delivery
 from eventbus.context import current_context
+from eventbus.contracts.receiving import Receiving
 from eventbus.errors import SoftTimeLimitExceeded
 from eventbus.message import Message
 from eventbus.outcome import Ack, RetryAfter
@@ -73,7 +74,7 @@ def _job(event: str, number: int) -> Job:
     )
     queue = f"invocation.{event.split('.')[1]}"
     subscriptions = {queue: bus.subscription(queue)}
-    [work] = open_works([Delivery(queue, number, message)], subscriptions, 10_000)
+    [work] = open_works([Delivery(queue, number, message)], subscriptions, Receiving(bus))
     [job] = work.jobs
     assert job.outcome is None, job.outcome
     return job
