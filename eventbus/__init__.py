@@ -24,6 +24,7 @@ from eventbus.middleware import PublishOptions
 from eventbus.references import Ref
 from eventbus.retry import Retry
 from eventbus.shared_handlers import shared_handler
+from eventbus.sources import Gone
 
 if TYPE_CHECKING:
     from eventbus.outbox.recorder import RecordsEvents
@@ -38,6 +39,7 @@ __all__ = [
     "Event",
     "EventBus",
     "EventBusError",
+    "Gone",
     "NotInTransaction",
     "Number",
     "Places",

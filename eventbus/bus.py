@@ -31,6 +31,7 @@ from eventbus.rate_limit import RateLimit
 from eventbus.retry import Retry
 from eventbus.settings import Settings
 from eventbus.shared_handlers import SharedHandler, declared_in
+from eventbus.sources import Source, make_source, named_thing
 from eventbus.subscription import Handler, Subscription, make_handler
 from eventbus.topology import (
     DEFAULT_MAX_LENGTH,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
     from eventbus.brokers.port import Broker
     from eventbus.contracts.publishing import Publishing
+    from eventbus.references import Ref
 
     AnySession = Session | scoped_session[Any] | AsyncSession | Connection
 
@@ -111,6 +113,7 @@ class EventBus:
         self.retry = retry or Retry()
         self._subscriptions: dict[str, Subscription] = {}
         self._handlers: dict[str, Handler] = {}
+        self._sources: dict[str, Source] = {}
         self._adopted: set[SharedHandler] = set()
         #: Called with what happens in workers and dispatchers; see `eventbus.hooks`.
         self.hooks = Hooks()
@@ -448,6 +451,48 @@ class EventBus:
         """
         self.dependencies.provide(kind, factory)
 
+    def source(self, name: str, *, gone: str = "skip") -> Callable[[_Function], _Function]:
+        """Declare a function as the source of truth for the things called `name`.
+
+        Handlers ask it with `eventbus.Context.fetch`. Its first parameter is the identifier, a
+        UUID, an int or a str as it is annotated; others are given like those of a handler. It may
+        be a coroutine.
+
+        Parameters
+        ----------
+        name:
+            The type of the things, such as ``order``: the type of a `eventbus.Ref`, and what the
+            name of an event about one begins with.
+        gone:
+            What becomes of an event whose handler lets `eventbus.Gone` escape, because the function
+            has returned None or raised it: ``"skip"``, there is nothing to do; ``"dead-letter"``,
+            where that must not happen; ``"retry"``, where the source may lag behind the event.
+
+        Raises
+        ------
+        DeclarationError
+            The name, the parameters or `gone` cannot work, or there is such a source already.
+
+        Example::
+
+            @bus.source("order")
+            def order(id: UUID, session: Session) -> Order | None:
+                return session.get(Order, id)
+        """
+        namespace = dict(sys._getframe(1).f_locals)
+
+        def declare(function: _Function) -> _Function:
+            source = make_source(name, function, gone=gone, namespace=namespace)
+            if source.name in self._sources:
+                raise DeclarationError(
+                    f"two sources are called {name!r}: {_where(self._sources[name])} and "
+                    f"{_where(source)}; a type of things has one source of truth"
+                )
+            self._sources[source.name] = source
+            return function
+
+        return declare
+
     def autodiscover(self, *packages: str, module: str = "handlers") -> list[str]:
         """Import the modules that declare handlers, and take over shared handlers.
 
@@ -494,6 +539,8 @@ class EventBus:
         """
         for handler in self._handlers.values():
             self.dependencies.of(handler)
+        for source in self._sources.values():
+            self.dependencies.of(source)
         check_around_all(self._middlewares, self._handlers.values())
 
     # -- declaring ----------------------------------------------------------------------------
@@ -522,6 +569,30 @@ class EventBus:
     def handlers(self) -> dict[str, Handler]:
         """Handler name to handler."""
         return dict(self._handlers)
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """Name to source of truth."""
+        return dict(self._sources)
+
+    def source_of(self, of: Event | Ref | str, id: object = None) -> tuple[Source, Any]:
+        """The source of truth of a thing, and the identifier as its function takes it.
+
+        Parameters
+        ----------
+        of, id:
+            As of `eventbus.Context.fetch`.
+
+        Raises
+        ------
+        UnknownName
+            There is none; the text names the nearest.
+        """
+        name, identifier = named_thing(of, id)
+        source = self._sources.get(name)
+        if source is None:
+            raise UnknownName.among("source", name, self._sources)
+        return source, source.key(identifier)
 
     def subscription(self, queue: str) -> Subscription:
         """The subscription of that short or full queue name.
@@ -614,7 +685,7 @@ class EventBus:
         return make_broker(project.at_present(self.settings))
 
 
-def _where(handler: Handler) -> str:
-    function = handler.function
+def _where(declared: Handler | Source) -> str:
+    function = declared.function
     module = getattr(function, "__module__", "?")
     return f"{module}.{getattr(function, '__qualname__', repr(function))}"

@@ -21,13 +21,10 @@ import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from eventbus.context import Context, current_context
 from eventbus.errors import DeclarationError
-
-if TYPE_CHECKING:
-    from eventbus.subscription import Handler
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -53,10 +50,40 @@ class Parameter:
     leading: bool
 
 
+class Injected(Protocol):
+    """What is given its parameters: a handler or a source.
+
+    Parameters
+    ----------
+    label:
+        As errors name it: ``handler 'charge'``.
+    transactional:
+        It runs in a database transaction of eventbus.
+    """
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def function(self) -> Callable[..., Any]: ...
+    @property
+    def parameters(self) -> tuple[Parameter, ...]: ...
+    @property
+    def transactional(self) -> bool: ...
+    @property
+    def is_coroutine(self) -> bool: ...
+
+
 def parameters_of(
-    parameters: list[inspect.Parameter], hints: dict[str, Any], handler: str
+    parameters: list[inspect.Parameter], hints: dict[str, Any], owner: str
 ) -> tuple[Parameter, ...]:
     """The parameters after the first one.
+
+    Parameters
+    ----------
+    owner:
+        Whose they are, as errors name it: ``handler 'charge'``.
 
     Raises
     ------
@@ -70,34 +97,34 @@ def parameters_of(
         if parameter.kind in _VARIABLE:
             stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
             raise DeclarationError(
-                f"handler {handler!r}: nothing is given to {stars}{parameter.name}; name its "
+                f"{owner}: nothing is given to {stars}{parameter.name}; name its "
                 f"parameters and annotate them"
             )
         if annotation is Any and position == 0 and required and parameter.kind in _POSITIONAL:
             annotation = Context
         if annotation is Any and not required:
             continue
-        _check(parameter, annotation, required, handler)
+        _check(parameter, annotation, required, owner)
         leading = position == 0 and annotation is Context and parameter.kind in _POSITIONAL
         if parameter.kind is parameter.POSITIONAL_ONLY and not leading:
             raise DeclarationError(
-                f"handler {handler!r}: parameter {parameter.name!r} is positional-only; what is "
+                f"{owner}: parameter {parameter.name!r} is positional-only; what is "
                 f"provided is given by name"
             )
         found.append(Parameter(parameter.name, annotation, required, leading))
     return tuple(found)
 
 
-def _check(parameter: inspect.Parameter, annotation: Any, required: bool, handler: str) -> None:
+def _check(parameter: inspect.Parameter, annotation: Any, required: bool, owner: str) -> None:
     if required and annotation is Any:
         raise DeclarationError(
-            f"handler {handler!r}: parameter {parameter.name!r} has no annotation that says what "
-            f"to give it, such as {parameter.name}: Session; a handler takes the event, the "
-            f"context and what is provided by type"
+            f"{owner}: parameter {parameter.name!r} has no annotation that says what "
+            f"to give it, such as {parameter.name}: Session; it takes "
+            f"the context and what is provided by type"
         )
     if required and getattr(annotation, "__module__", None) == "builtins":
         raise DeclarationError(
-            f"handler {handler!r}: parameter {parameter.name!r} is annotated with "
+            f"{owner}: parameter {parameter.name!r} is annotated with "
             f"{_shown(annotation)}, which tells nothing apart; annotate it with a class of its own "
             f"and call bus.provide with it"
         )
@@ -144,7 +171,7 @@ class Provider:
             return stack.enter_context(made)
         if inspect.isawaitable(made) or isinstance(made, contextlib.AbstractAsyncContextManager):
             # A plain function that returns one tells only now.
-            raise DeclarationError(_asynchronous(context.handler, self.kind))
+            raise DeclarationError(_asynchronous(f"handler {context.handler!r}", self.kind))
         return made
 
     async def open_async(self, context: Context, stack: contextlib.AsyncExitStack) -> Any:
@@ -192,10 +219,10 @@ def _takes_context(kind: Any, factory: Callable[..., Any]) -> bool:
     return bool(required)
 
 
-def _asynchronous(handler: str, kind: Any) -> str:
+def _asynchronous(owner: str, kind: Any) -> str:
     return (
-        f"handler {handler!r}: the factory of {_shown(kind)} is asynchronous, and the handler is "
-        f"not; make the handler a coroutine, or the factory plain"
+        f"{owner}: the factory of {_shown(kind)} is asynchronous, and the function that it is for "
+        f"is not; make that a coroutine, or the factory plain"
     )
 
 
@@ -228,7 +255,7 @@ class Dependencies:
             raise DeclarationError(f"{_shown(kind)} is provided already; provide it once")
         self._providers[kind] = Provider(kind, factory)
 
-    def of(self, handler: Handler) -> dict[str, Source | Provider]:
+    def of(self, handler: Injected) -> dict[str, Source | Provider]:
         """What each parameter of `handler` is given, by name.
 
         Left out are the context in second place, and what keeps its default.
@@ -249,7 +276,7 @@ class Dependencies:
                 raise DeclarationError(self._remedy(handler, parameter))
         return found
 
-    def _source(self, handler: Handler, parameter: Parameter) -> Source | Provider | None:
+    def _source(self, handler: Injected, parameter: Parameter) -> Source | Provider | None:
         annotation = parameter.annotation
         if annotation is Context:
             return _the_context
@@ -260,15 +287,12 @@ class Dependencies:
         if provider is None and _is_session(annotation) and handler.transactional:
             return None if self._django else _the_session
         if provider is not None and provider.asynchronous and not handler.is_coroutine:
-            raise DeclarationError(_asynchronous(handler.name, annotation))
+            raise DeclarationError(_asynchronous(handler.label, annotation))
         return provider
 
-    def _remedy(self, handler: Handler, parameter: Parameter) -> str:
+    def _remedy(self, handler: Injected, parameter: Parameter) -> str:
         shown = _shown(parameter.annotation)
-        text = (
-            f"handler {handler.name!r}: nothing provides parameter {parameter.name!r} of type "
-            f"{shown}; "
-        )
+        text = f"{handler.label}: nothing provides parameter {parameter.name!r} of type {shown}; "
         if _is_session(parameter.annotation) and self._django:
             text += "in a Django project handlers write with the ORM: leave it out, or "
         elif _is_session(parameter.annotation):
@@ -292,7 +316,7 @@ def _is_session(annotation: Any) -> bool:
 # -- the logger ----------------------------------------------------------------------------------
 
 
-def _logger(handler: Handler) -> logging.Logger:
+def _logger(handler: Injected) -> logging.Logger:
     """A logger below that of the handler's module; its records tell the event."""
     function = handler.function
     while isinstance(function, functools.partial):

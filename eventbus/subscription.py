@@ -83,6 +83,11 @@ class Handler:
     soft_time_limit: timedelta | None = None
     _accepts: dict[str, bool] = field(default_factory=dict, repr=False)
 
+    @property
+    def label(self) -> str:
+        """As errors name it."""
+        return f"handler {self.name!r}"
+
     def accepts(self, event_name: str) -> bool:
         """Whether one of its patterns matches `event_name`."""
         known = self._accepts.get(event_name)
@@ -192,8 +197,9 @@ def make_handler(
             f"handler {label!r} has no routing key; write @bus.handler('order.paid', queue=...)"
         )
     keys = tuple(_pattern_of(pattern, label) for pattern in patterns)
-    first, *others = _parameters(function, label)
-    hints = _hints(function, [first, *others], label, namespace)
+    (first, *others), hints = parameters_and_hints(
+        function, f"handler {label!r}", "the event", namespace
+    )
     events = _event_classes(first, hints, label)
     for pattern in keys:
         if events and not any(matches(pattern, event_name) for event_name in events):
@@ -202,7 +208,7 @@ def make_handler(
                 f"{' or '.join(sorted(events))}, which it does not match"
             )
     _check_not_generator(function, label)
-    is_coroutine = inspect.iscoroutinefunction(_called(function))
+    is_coroutine = inspect.iscoroutinefunction(called_function(function))
     if transactional and is_coroutine:
         raise DeclarationError(
             f"handler {label!r} is a coroutine and transactional; context.session is a plain "
@@ -217,7 +223,7 @@ def make_handler(
         events,
         retry,
         transactional,
-        parameters_of(others, hints, label),
+        parameters_of(others, hints, f"handler {label!r}"),
         is_coroutine,
         max_concurrency=max_concurrency,
         rate_limit=_rate_limit(rate_limit, label),
@@ -258,7 +264,7 @@ def _rate_limit(value: RateLimit | str | None, handler: str) -> RateLimit | None
         raise DeclarationError(f"handler {handler!r}: rate_limit: {error}") from None
 
 
-def _called(function: Callable[..., Any]) -> Callable[..., Any]:
+def called_function(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function whose body runs: that inside a partial, or the ``__call__`` of an object."""
     while isinstance(function, functools.partial):
         function = function.func
@@ -266,7 +272,7 @@ def _called(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _check_not_generator(function: Callable[..., Any], handler: str) -> None:
-    called = _called(function)
+    called = called_function(function)
     if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
         raise DeclarationError(
             f"handler {handler!r} contains 'yield', so that a call would run none of it"
@@ -296,31 +302,37 @@ def _pattern_of(pattern: str | type[Event], handler: str) -> str:
     return check_pattern(pattern)
 
 
-def _parameters(function: Callable[..., Any], handler: str) -> list[inspect.Parameter]:
+def parameters_and_hints(
+    function: Callable[..., Any], label: str, first: str, namespace: dict[str, Any]
+) -> tuple[list[inspect.Parameter], dict[str, Any]]:
+    """The parameters of a function of the application's, at least one, and their annotations.
+
+    Parameters
+    ----------
+    label:
+        The function, as errors name it: ``handler 'charge'``.
+    first:
+        What its first parameter is given, for errors.
+    namespace:
+        The local names where it was declared.
+
+    Raises
+    ------
+    DeclarationError
+        It takes nothing, or an annotation cannot be read.
+    """
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = list(inspect.signature(function).parameters.values())
     if not parameters or parameters[0].kind not in positional:
-        raise DeclarationError(
-            f"handler {handler!r} must take the event as its first parameter: "
-            f"def {handler}(event, context)"
-        )
-    return parameters
-
-
-def _hints(
-    function: Callable[..., Any],
-    parameters: Sequence[inspect.Parameter],
-    handler: str,
-    namespace: dict[str, Any],
-) -> dict[str, Any]:
+        raise DeclarationError(f"{label} must take {first} as its first parameter")
     if all(parameter.annotation is parameter.empty for parameter in parameters):
-        return {}
+        return parameters, {}
     try:
-        return typing.get_type_hints(_called(function), localns=namespace)
+        return parameters, typing.get_type_hints(called_function(function), localns=namespace)
     except NameError as error:
         raise DeclarationError(
-            f"handler {handler!r}: an annotation names {error.name!r}, which is not defined where "
-            f"the handler is declared; import it outside 'if TYPE_CHECKING'"
+            f"{label}: an annotation names {error.name!r}, which is not defined where "
+            f"it is declared; import it outside 'if TYPE_CHECKING'"
         ) from None
 
 

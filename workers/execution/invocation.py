@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from eventbus.context import Context
+from eventbus.injection import bind, bind_async
 from eventbus.subscription import Handler
 
 from .event_loop import EventLoop
-from .injection import bind, bind_async
 from .interruption import Interrupter, run_limited
 from .time_limits import Clock, TimeLimits
 
@@ -32,7 +32,7 @@ class Invocation:
         limits: TimeLimits | None = None,
         interrupter: Interrupter | None = None,
     ) -> None:
-        self._loop = loop
+        self.loop = loop
         self._limits = limits or TimeLimits()
         self._interrupter = interrupter or Interrupter(Clock())
         self._plain: dict[Handler, Callable[[Any, Context], None]] = {}
@@ -66,7 +66,7 @@ class Invocation:
         # Asked of the value, not of the function: a decorator hides that it is a coroutine
         # function, and an event whose coroutine nobody awaits would be acknowledged unhandled.
         if returned is not None and inspect.isawaitable(returned):
-            self._loop.wait(returned)
+            self.loop.wait(returned)
 
 
 async def _coroutine(awaitable: Awaitable[Any]) -> None:

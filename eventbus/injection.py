@@ -1,4 +1,4 @@
-"""Gives a handler what its parameters ask for, and closes it after the run."""
+"""Gives a handler or a source what its parameters ask for, and closes it after the run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
 from eventbus.context import Context
-from eventbus.dependencies import Dependencies, Provider
-from eventbus.subscription import Handler
+from eventbus.dependencies import Dependencies, Injected, Provider
 
 
 def bind(
-    handler: Handler, dependencies: Dependencies, finish: Callable[[Any], None]
-) -> Callable[[Any, Context], None]:
+    handler: Injected, dependencies: Dependencies, finish: Callable[[Any], Any]
+) -> Callable[[Any, Context], Any]:
     """The function of a plain `handler` with all it is given, made once for all its runs.
 
     Parameters
@@ -28,25 +27,29 @@ def bind(
     if not given:
         return lambda event, context: finish(function(event))
 
-    def call(event: Any, context: Context) -> None:
+    def call(event: Any, context: Context) -> Any:
         failure: BaseException | None = None
+        returned = None
         with ExitStack() as stack:
             named = {
                 name: one.open(context, stack) if isinstance(one, Provider) else one(context)
                 for name, one in given.items()
             }
             try:
-                finish(function(event, context, **named) if leading else function(event, **named))
+                returned = finish(
+                    function(event, context, **named) if leading else function(event, **named)
+                )
             except BaseException as error:
                 failure = error
                 raise
         _not_swallowed(failure)
+        return returned
 
     return call
 
 
 def bind_async(
-    handler: Handler, dependencies: Dependencies
+    handler: Injected, dependencies: Dependencies
 ) -> Callable[[Any, Context], Awaitable[Any]]:
     """As `bind`, for a coroutine handler."""
     function, given = handler.function, dependencies.of(handler)
@@ -56,8 +59,9 @@ def bind_async(
     if not given:
         return lambda event, context: function(event)
 
-    async def call(event: Any, context: Context) -> None:
+    async def call(event: Any, context: Context) -> Any:
         failure: BaseException | None = None
+        returned = None
         async with AsyncExitStack() as stack:
             named = {}
             for name, one in given.items():
@@ -66,11 +70,14 @@ def bind_async(
                 else:
                     named[name] = one(context)
             try:
-                await (function(event, context, **named) if leading else function(event, **named))
+                returned = await (
+                    function(event, context, **named) if leading else function(event, **named)
+                )
             except BaseException as error:
                 failure = error
                 raise
         _not_swallowed(failure)
+        return returned
 
     return call
 

@@ -14,7 +14,7 @@ from eventbus import Context, Event, EventBus
 from eventbus.context import current_context
 from eventbus.envelope import Envelope
 from eventbus.errors import DeclarationError
-from eventbus.workers.execution.injection import bind, bind_async
+from eventbus.injection import bind, bind_async
 
 
 class Sold(Event, name="injection.sold"):
