@@ -173,6 +173,8 @@ class IncompatibleContract(EventBusError):
 class UnknownSchema(EventBusError):
     """The registry has no such subject, version or id."""
 
+    exit_code = 2
+
 
 class RegistryUnavailable(EventBusError):
     """The schema registry cannot be reached, refuses the login or does not answer in time."""

@@ -5,6 +5,7 @@ says, and a new version is added at its end, so that a review shows nothing but 
 
     {
       "subject": "order.paid",
+      "source": "shop",
       "format": "json",
       "compatibility": "FULL_TRANSITIVE",
       "versions": [
@@ -42,6 +43,7 @@ VERSIONS_MAX = 1_000
 _STEM_MAX_LENGTH = 180
 _CONFLICT = re.compile(r"^(?:<{7}|>{7}|={7}|\|{7})(?: .*)?$", re.MULTILINE)
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_KEYS = frozenset(("subject", "source", "format", "compatibility", "versions"))
 _RESTORE = "restore it from the version control, then run 'eventbus schema lock'"
 
 
@@ -75,12 +77,15 @@ class LockFile:
         The event's name.
     compatibility:
         What a new version is compared with.
+    source:
+        The service whose event it is; the lock file may be a copy in another service's folder.
     """
 
     subject: str
     format: Format
     versions: tuple[LockedVersion, ...]
     compatibility: Mode = DEFAULT_MODE
+    source: str | None = None
 
     @property
     def newest(self) -> LockedVersion:
@@ -221,7 +226,7 @@ def _about(path: Path) -> Iterator[None]:
 def _lock_of(value: Any) -> LockFile:
     if not isinstance(value, dict):
         raise InvalidLockFile(f"is no object with subject, format and versions; {_RESTORE}")
-    unknown = sorted(set(value) - {"subject", "format", "compatibility", "versions"})
+    unknown = sorted(set(value) - _KEYS)
     if unknown:
         raise InvalidLockFile(
             f"has an unknown key {unknown[0]!r:.80}: written by a newer eventbus, or by hand; "
@@ -230,12 +235,16 @@ def _lock_of(value: Any) -> LockFile:
     subject = value.get("subject")
     if not isinstance(subject, str) or not subject:
         raise InvalidLockFile(f"has no subject; {_RESTORE}")
+    source = value.get("source")
+    if source is not None and (not isinstance(source, str) or not source):
+        raise InvalidLockFile(f"has the source {source!r:.80}, which is no service; {_RESTORE}")
     try:
         format = Format.of(value.get("format", "nothing"))
         mode = Mode.of(value.get("compatibility", DEFAULT_MODE))
     except ConfigurationError as error:
         raise InvalidLockFile(f"cannot be used: {error}") from None
-    return LockFile(subject, format, _versions_of(value.get("versions"), format), mode)
+    versions = _versions_of(value.get("versions"), format)
+    return LockFile(subject, format, versions, mode, source)
 
 
 def _versions_of(found: Any, format: Format) -> tuple[LockedVersion, ...]:
@@ -299,6 +308,7 @@ def lock_text(lock: LockFile) -> str:
     """The text of the lock file: the same for the same contracts."""
     value = {
         "subject": lock.subject,
+        **({} if lock.source is None else {"source": lock.source}),
         "format": lock.format.value,
         "compatibility": lock.compatibility.value,
         "versions": [

@@ -63,6 +63,7 @@ def lock(subject: str = "order.paid", format: Format = Format.JSON, *texts: str)
             for number, text in enumerate(schemas, start=1)
         ),
         Mode.FULL_TRANSITIVE,
+        "shop",
     )
 
 
@@ -116,6 +117,8 @@ def test_there_may_be_no_lock_file(tmp_path: Path) -> None:
         (content(subject="order.payed"), "its subject is 'order.payed', not 'order.paid'"),
         (content(subject=""), "has no subject"),
         (content(subject=None), "has no subject"),
+        (content(source=""), "has the source ''"),
+        (content(source=["shop"]), "has the source ['shop']"),
         (content(format="xml"), "no schema format 'xml'"),
         (content(format=["json"]), "no schema format"),
         (content(compatibility="SOME"), "no compatibility mode 'SOME'"),

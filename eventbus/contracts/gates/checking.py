@@ -1,0 +1,223 @@
+"""The gate in CI: every declared event against its lock file, without any server."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from eventbus.contracts.compatibility import Compatibility, Difference, check_evolution
+from eventbus.contracts.gates.findings import (
+    CHANGED,
+    DEPRECATED,
+    HISTORY,
+    INCOMPATIBLE,
+    MISSING,
+    READER,
+    REMOVED,
+    Break,
+    Finding,
+    Rule,
+    breaks,
+)
+from eventbus.contracts.gates.readers import called, readers_of
+from eventbus.contracts.gates.sources import Location, location_of, shown_path
+from eventbus.contracts.gates.standing import (
+    Standing,
+    State,
+    check_integrity,
+    standing_of,
+)
+from eventbus.contracts.lock_files import LockFile, lock_path
+from eventbus.contracts.registry.evolution import broken_readers, next_major
+from eventbus.contracts.registry.port import Reader
+from eventbus.contracts.upcasting import chain
+from eventbus.errors import UndecodableMessage
+
+if TYPE_CHECKING:
+    from eventbus.bus import EventBus
+    from eventbus.event import Event
+
+
+def check_contracts(bus: EventBus, locks: Mapping[str, LockFile], today: dt.date) -> list[Finding]:
+    """What is wrong with the contracts of the events that `bus` declares.
+
+    Parameters
+    ----------
+    locks:
+        Subject to lock file; those of other services' events tell whether our handlers can read
+        them.
+    today:
+        Deprecations end on a day.
+
+    Raises
+    ------
+    DeclarationError
+        No contract can be derived from a class.
+    InvalidLockFile
+        A lock file was changed by hand.
+    """
+    folder, readers = bus.settings.contracts, readers_of(bus)
+    for lock in locks.values():
+        check_integrity(lock, folder)
+    found: list[Finding] = []
+    for name, event_class in sorted(bus.published_events.items()):
+        standing = standing_of(event_class, locks.get(name))
+        found += about(standing, [reader for reader in readers if reader.subject == name])
+        found += _deprecations(event_class, today)
+    for lock in locks.values():
+        found += _history(lock, folder)
+        found += _unreadable(bus, lock, readers)
+    found += _removed(bus, locks)
+    return found
+
+
+def about(
+    standing: Standing, here: Sequence[Reader], known: Sequence[Reader] = ()
+) -> list[Finding]:
+    """What is to be said of one class and its lock file.
+
+    Parameters
+    ----------
+    here:
+        Handlers of this application that read the event. They read as the class is now; where it
+        breaks with what was, those that are deployed break.
+    known:
+        What is deployed, as far as it is known.
+    """
+    if standing.state is State.NEW:
+        return [_to_be_locked(MISSING, standing, f"{standing.subject} has no lock file")]
+    if standing.state is State.CHANGED:
+        assert standing.lock is not None
+        newest = standing.lock.newest.version
+        said = f"{standing.subject} is no longer as in its version {newest}, but compatible with it"
+        return [_to_be_locked(CHANGED, standing, said)]
+    if standing.state is State.INCOMPATIBLE:
+        broken = [reader for reader, _ in broken_readers(known, standing.contract)]
+        names = tuple(dict.fromkeys(called(reader) for reader in (*broken, *here)))
+        return [_incompatible(standing, one, names) for one in breaks(standing.found.differences)]
+    return []
+
+
+def _to_be_locked(rule: Rule, standing: Standing, said: str) -> Finding:
+    remedy = "run 'eventbus schema lock' and commit the lock file"
+    return Finding(rule, standing.subject, said, remedy, location_of(standing.event_class))
+
+
+def _incompatible(standing: Standing, one: Break, readers: tuple[str, ...]) -> Finding:
+    return Finding(
+        INCOMPATIBLE,
+        standing.subject,
+        f"{standing.subject} {one.said}",
+        f"take the change back, or begin a new major, an event with a routing key of its own: "
+        f"{next_major(standing.subject)}",
+        location_of(standing.event_class),
+        one.difference,
+        one.versions,
+        readers,
+    )
+
+
+def _history(lock: LockFile, folder: str) -> list[Finding]:
+    """What locked versions do to each other: a merge may have brought them together."""
+    place = Location(shown_path(lock_path(folder, lock.subject)), 1)
+    found = []
+    for one in lock.versions[1:]:
+        compatibility = _allowed(lock, one.version)
+        for broken in breaks(compatibility.differences):
+            found.append(
+                Finding(
+                    HISTORY,
+                    lock.subject,
+                    f"{lock.subject}: version {one.version} is locked, but {broken.said}",
+                    f"remove version {one.version} and those after it from the lock file, change "
+                    f"the class and run 'eventbus schema lock'",
+                    place,
+                    broken.difference,
+                    (*broken.versions, one.version),
+                )
+            )
+    return found
+
+
+def _allowed(lock: LockFile, version: int) -> Compatibility:
+    earlier = [one.schema for one in lock.versions[: version - 1]]
+    return check_evolution(
+        new=lock.versions[version - 1].schema,
+        previous=earlier,
+        mode=lock.compatibility,
+        format=lock.format,
+    )
+
+
+def _unreadable(bus: EventBus, lock: LockFile, readers: Iterable[Reader]) -> Iterator[Finding]:
+    """What our handlers cannot read of an event, in other classes than the one that is locked."""
+    published = bus.published_events.get(lock.subject)
+    for reader in readers:
+        event_class = bus.handlers[reader.handler].event_class(lock.subject)
+        if reader.subject == lock.subject and event_class not in (None, published):
+            yield from _unreadable_by(reader, event_class, lock)
+
+
+def _unreadable_by(reader: Reader, event_class: type[Event], lock: LockFile) -> Iterator[Finding]:
+    for version in lock.versions:
+        try:
+            if chain(event_class.__upcasters__, version.version, lock.subject):
+                continue
+        except UndecodableMessage as error:
+            missing = Difference("UPCASTER_MISSING", "", str(error))
+            yield _reader_breaks(reader, event_class, version.version, missing)
+            continue
+        for _, differences in broken_readers([reader], version.schema):
+            for one in differences:
+                yield _reader_breaks(reader, event_class, version.version, one)
+
+
+def _reader_breaks(
+    reader: Reader, event_class: type[Event], version: int, one: Difference
+) -> Finding:
+    name = called(reader)
+    return Finding(
+        READER,
+        reader.subject,
+        f"{name} cannot read version {version} of {reader.subject}: {one.message} "
+        f"[{one.kind} at {one.path or '/'}]",
+        f"give the field a default in {event_class.__qualname__}, or leave it out there",
+        location_of(event_class),
+        replace(one, version=None, direction=None),
+        (version,),
+        (name,),
+    )
+
+
+def _removed(bus: EventBus, locks: Mapping[str, LockFile]) -> Iterator[Finding]:
+    for lock in locks.values():
+        if lock.source == bus.service and lock.subject not in bus.published_events:
+            path = lock_path(bus.settings.contracts, lock.subject)
+            yield Finding(
+                REMOVED,
+                lock.subject,
+                f"{lock.subject} is locked, but {bus.service} declares no such event any more",
+                f"keep the class, deprecated, as long as somebody reads it; then delete {path}",
+                Location(shown_path(path), 1),
+            )
+
+
+def _deprecations(event_class: type[Event], today: dt.date) -> Iterator[Finding]:
+    from eventbus.declared import record_of
+
+    name, record = event_class.__event_name__, record_of(event_class)
+    for label, deprecation in (
+        (name, record.deprecated),
+        *((f"{name}: {field.name}", field.deprecated) for field in record.fields),
+    ):
+        if deprecation is not None and deprecation.until and deprecation.until <= today:
+            instead = f"; {deprecation.instead}" if deprecation.instead else ""
+            yield Finding(
+                DEPRECATED,
+                name,
+                f"{label} was to go away on {deprecation.until}{instead}",
+                "remove it once nobody reads it, or give it a later date",
+                location_of(event_class),
+            )

@@ -1,0 +1,113 @@
+"""Who reads an event."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from eventbus.contracts.derivation import writer_contract
+from eventbus.contracts.registry.evolution import broken_readers
+from eventbus.contracts.registry.port import Reader
+from eventbus.contracts.schema import Schema
+from eventbus.errors import DeclarationError, InvalidSchema, MissingDependency
+
+if TYPE_CHECKING:
+    from eventbus.bus import EventBus
+
+log = logging.getLogger("eventbus.contracts")
+
+#: Of a service whose release nobody knows.
+UNKNOWN_RELEASE = "unreleased"
+#: A reader that has not been heard of for so long counts as gone. A worker says that it is there
+#: at its start, and then every hour.
+STALE_AFTER_MS = 14 * 86_400_000
+
+
+def readers_of(bus: EventBus) -> list[Reader]:
+    """What the handlers of `bus` read, by subject, queue and handler.
+
+    A handler that takes any event reads those of its patterns that have a class. What no contract
+    can be derived from is left out, and logged.
+    """
+    release, seen_at_ms = release_of(bus), _now_ms()
+    found = []
+    for subscription in bus.subscriptions.values():
+        for handler in subscription.handlers:
+            for name, event_class in sorted((handler.events or bus.events).items()):
+                if not handler.accepts(name):
+                    continue
+                try:
+                    schema = writer_contract(event_class)
+                except (DeclarationError, InvalidSchema, MissingDependency) as error:
+                    log.info("what %s reads of %s has no contract: %s", handler.name, name, error)
+                    continue
+                found.append(
+                    Reader(
+                        name,
+                        bus.service,
+                        release,
+                        subscription.queue,
+                        handler.name,
+                        schema,
+                        seen_at_ms,
+                    )
+                )
+    return found
+
+
+def release_of(bus: EventBus) -> str:
+    """The service's release.
+
+    The setting `release`; else the version of the installed package that the service's handlers
+    are in, or that has the service's name.
+    """
+    if bus.settings.release is not None:
+        return bus.settings.release
+    packages = {
+        str(getattr(handler.function, "__module__", "")).partition(".")[0]
+        for handler in bus.handlers.values()
+    }
+    for name in (*sorted(packages - {"", "__main__"}), bus.service):
+        try:
+            return metadata.version(name)
+        except (metadata.PackageNotFoundError, ValueError):
+            continue
+    return UNKNOWN_RELEASE
+
+
+def called(reader: Reader) -> str:
+    """How people call a reader: ``shop.billing 1.4, handler charge``."""
+    return f"{reader.queue} {reader.release}, handler {reader.handler}"
+
+
+def is_stale(reader: Reader, now_ms: int) -> bool:
+    """Whether it has not been heard of for `STALE_AFTER_MS`."""
+    return now_ms - reader.seen_at_ms > STALE_AFTER_MS
+
+
+def broken_now(
+    readers: Sequence[Reader], new: Schema, before: Schema | None, now_ms: int | None = None
+) -> tuple[str, ...]:
+    """Those of `readers` that could read `before` and cannot read `new`, and why.
+
+    Parameters
+    ----------
+    before:
+        The version before it. Who could not read that either is not broken by the change.
+    now_ms:
+        Epoch milliseconds. Readers that are stale by then do not count.
+    """
+    present = [reader for reader in readers if not is_stale(reader, now_ms or _now_ms())]
+    lost = {id(reader) for reader, _ in broken_readers(present, before)} if before else set()
+    return tuple(
+        f"{called(reader)}: {why[0].message}"
+        for reader, why in broken_readers(present, new)
+        if id(reader) not in lost
+    )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,192 @@
+"""How the class of an event stands to the versions in its lock file."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field, replace
+
+from eventbus.contracts.compatibility import (
+    DEFAULT_MODE,
+    Compatibility,
+    Difference,
+    Mode,
+    check_evolution,
+)
+from eventbus.contracts.derivation import writer_contract
+from eventbus.contracts.fingerprints import fingerprint, id_of
+from eventbus.contracts.lock_files import LockedVersion, LockFile, lock_path
+from eventbus.contracts.schema import Format, Schema
+from eventbus.errors import DeclarationError, InvalidLockFile, InvalidSchema
+from eventbus.event import Event
+
+
+class State(enum.Enum):
+    """What has to be done about an event's contract."""
+
+    NEW = "new"
+    LOCKED = "locked"
+    #: The class is an earlier version again, and those after it allow that.
+    EARLIER = "earlier"
+    CHANGED = "changed"
+    INCOMPATIBLE = "incompatible"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one class stands to its lock file.
+
+    Parameters
+    ----------
+    contract:
+        That of the class.
+    version:
+        The version that it is, if it is one.
+    found:
+        Why it may not follow the versions in the lock file.
+    """
+
+    event_class: type[Event]
+    state: State
+    contract: Schema
+    fingerprint: str
+    lock: LockFile | None = None
+    version: LockedVersion | None = None
+    found: Compatibility = field(default_factory=Compatibility)
+
+    @property
+    def subject(self) -> str:
+        """The event's name."""
+        return self.event_class.__event_name__
+
+
+def standing_of(
+    event_class: type[Event], lock: LockFile | None, mode: Mode | None = None
+) -> Standing:
+    """Compare `event_class` with its lock file.
+
+    Parameters
+    ----------
+    mode:
+        Instead of the one in the lock file.
+
+    Raises
+    ------
+    DeclarationError
+        No contract can be derived from the class; the text names the field and what to use.
+    """
+    if lock is None:
+        contract = _contract(event_class, [])
+        return Standing(event_class, State.NEW, contract, fingerprint(contract))
+    schemas = [version.schema for version in lock.versions]
+    contract = _contract(event_class, schemas)
+    mark = fingerprint(contract)
+    made = Standing(event_class, State.LOCKED, contract, mark, lock)
+    if contract.format is not lock.format:
+        return replace(made, state=State.INCOMPATIBLE, found=_other_format(made, lock))
+    version = _version(event_class, lock, mark)
+    if version is lock.newest:
+        return replace(made, version=version)
+    others = [one.schema for one in lock.versions if one is not version]
+    found = check_evolution(
+        new=contract if version is None else version.schema,
+        previous=others,
+        mode=mode or lock.compatibility,
+        format=lock.format,
+    )
+    if version is not None:
+        found = _renumbered(found, version.version)
+    state = State.CHANGED if version is None else State.EARLIER
+    return replace(made, state=state if found else State.INCOMPATIBLE, version=version, found=found)
+
+
+def _contract(event_class: type[Event], previous: list[Schema]) -> Schema:
+    try:
+        return writer_contract(event_class, previous)
+    except DeclarationError as error:
+        name = event_class.__event_name__
+        if name in str(error) or event_class.__qualname__ in str(error):
+            raise
+        raise DeclarationError(f"{name}: {error}") from None
+
+
+def _version(event_class: type[Event], lock: LockFile, mark: str) -> LockedVersion | None:
+    """The version that the class is."""
+    found = lock.with_fingerprint(mark)
+    if found is not None or lock.format is not Format.PROTOBUF:
+        return found
+    # What a Protobuf schema is depends on those before it: a field keeps its number.
+    for at in reversed(range(len(lock.versions))):
+        earlier = [one.schema for one in lock.versions[:at]]
+        if fingerprint(writer_contract(event_class, earlier)) == lock.versions[at].fingerprint:
+            return lock.versions[at]
+    return None
+
+
+def _other_format(made: Standing, lock: LockFile) -> Compatibility:
+    return Compatibility(
+        (
+            Difference(
+                "FORMAT_CHANGED",
+                "",
+                f"the class says format={made.contract.format.value!r}, and the versions so far "
+                f"are {lock.format.value}",
+                lock.newest.version,
+                "forward",
+            ),
+        )
+    )
+
+
+def _renumbered(found: Compatibility, left_out: int) -> Compatibility:
+    """The differences with the numbers that versions have where one was left out."""
+    return Compatibility(
+        tuple(
+            replace(one, version=one.version + (one.version >= left_out))
+            if one.version is not None
+            else one
+            for one in found.differences
+        )
+    )
+
+
+def next_lock(standing: Standing, source: str, mode: Mode | None = None) -> LockFile:
+    """The lock file with the contract of the class as its newest version."""
+    lock = standing.lock
+    if lock is None:
+        first = _locked(standing, 1)
+        return LockFile(
+            standing.subject, first.schema.format, (first,), mode or DEFAULT_MODE, source
+        )
+    versions = lock.versions
+    if standing.version is None:
+        versions = (*versions, _locked(standing, len(versions) + 1))
+    return replace(lock, versions=versions, compatibility=mode or lock.compatibility, source=source)
+
+
+def _locked(standing: Standing, version: int) -> LockedVersion:
+    mark = standing.fingerprint
+    return LockedVersion(version, id_of(mark), mark, standing.contract)
+
+
+def check_integrity(lock: LockFile, folder: str) -> None:
+    """Refuse a lock file whose schemas are not those that were locked.
+
+    Raises
+    ------
+    InvalidLockFile
+        A version was changed by hand; the text names it.
+    """
+    path = lock_path(folder, lock.subject)
+    for one in lock.versions:
+        try:
+            mark = fingerprint(one.schema)
+        except InvalidSchema as error:
+            raise InvalidLockFile(
+                f"{path}: version {one.version} is no {lock.format.value} schema: {error}"
+            ) from None
+        if (one.fingerprint, one.id) != (mark, id_of(mark)):
+            raise InvalidLockFile(
+                f"{path}: version {one.version} was changed by hand: its schema is not the one "
+                f"that its id and fingerprint belong to; restore the file from the version "
+                f"control, change the class instead, and run 'eventbus schema lock'"
+            )
