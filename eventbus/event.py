@@ -27,12 +27,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 import marshmallow
-from marshmallow import EXCLUDE, Schema, missing
+from marshmallow import EXCLUDE, Schema, missing, validate
 from typing_extensions import Self, dataclass_transform
 
 from eventbus import fields, thin
 from eventbus.annotations import FIELD_MARKS, Deprecated, Marks, Places
 from eventbus.errors import DeclarationError, ValidationError
+from eventbus.regular_expressions import ending_at_the_end
 
 #: AMQP 0-9-1 §4.2.5.3: a short string, and so a routing key, holds at most 255 bytes.
 ROUTING_KEY_MAX_BYTES = 255
@@ -234,9 +235,22 @@ def _declare_field(cls: type[Struct], name: str, hint: Any) -> marshmallow.field
         field = given
     else:
         field = _field_for(hint, f"{cls.__qualname__}.{name}", options)
+    _sharpen(field)
     if field.load_default is not missing:
         cls.__defaults__[name] = field.load_default
     return field
+
+
+def _sharpen(field: marshmallow.fields.Field[Any]) -> None:
+    """Let a ``$`` in the patterns of a field, and of its items, mean what it means elsewhere."""
+    field.validators = [
+        ending_at_the_end(validator) if type(validator) is validate.Regexp else validator
+        for validator in field.validators
+    ]
+    if isinstance(field, fields.List):
+        _sharpen(field.inner)
+    elif isinstance(field, fields.Mapping):
+        _sharpen(field.values)
 
 
 def _check_default(cls: type[Struct], name: str, field: marshmallow.fields.Field[Any]) -> None:

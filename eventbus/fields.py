@@ -32,6 +32,8 @@ INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
 
 #: More digits than any currency needs, few enough to parse in no time.
 DECIMAL_MAX_DIGITS = 100
+#: The longest that is written: a sign, a zero, a point, and the digits.
+DECIMAL_MAX_LENGTH = DECIMAL_MAX_DIGITS + 3
 #: Enough for the longest with the most places; what would lose a digit is an error.
 _EXACT = decimal.Context(prec=2 * DECIMAL_MAX_DIGITS + 1, traps=[decimal.Inexact])
 
@@ -73,7 +75,10 @@ class Text(Field[str]):
 
 
 class Int(Field[int]):
-    """A signed 64-bit integer; neither a float nor a boolean nor a string of digits."""
+    """A signed 64-bit integer; neither a float nor a boolean nor a string of digits.
+
+    A JSON number without a fraction, ``7.0``, is read as one (JSON Schema 2020-12 core §4.2.3).
+    """
 
     default_error_messages = {
         "invalid": "Not a valid integer.",
@@ -91,7 +96,12 @@ class Int(Field[int]):
         return self._check(value)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
-        return self._check(value)
+        return self._check(value if type(value) is int else _whole(value))
+
+
+def _whole(value: Any) -> Any:
+    """A JSON number without a fraction as an integer; anything else as it is."""
+    return int(value) if type(value) is float and value.is_integer() else value
 
 
 class Bool(Field[bool]):
@@ -164,11 +174,11 @@ class DecimalText(Field[decimal.Decimal]):
             raise self.make_error("special")
         if not self._fits(value):
             raise ValidationError(f"Has more than {DECIMAL_MAX_DIGITS} digits.")
-        return format(self._placed(value), "f")
+        # No reader makes anything of a negative zero.
+        return format(self._placed(value) if value else self._placed(value).copy_abs(), "f")
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> decimal.Decimal:
-        # The longest that is written: a sign, a zero, a point, and the digits.
-        if not isinstance(value, str) or len(value) > DECIMAL_MAX_DIGITS + 3:
+        if not isinstance(value, str) or len(value) > DECIMAL_MAX_LENGTH:
             raise self.make_error("invalid")
         if _DECIMAL.fullmatch(value) is None:
             raise self.make_error("invalid")
@@ -192,11 +202,11 @@ class DecimalText(Field[decimal.Decimal]):
 
     @staticmethod
     def _fits(number: decimal.Decimal) -> bool:
-        """Whether the digits written out without an exponent stay few (``1E+999999`` does not)."""
-        exponent = number.as_tuple().exponent
+        """Whether it stays short without an exponent, in which ``1E+999999`` does not."""
+        sign, digits, exponent = number.as_tuple()
         assert isinstance(exponent, int)
-        digits = len(number.as_tuple().digits)
-        return digits + max(exponent, 0) <= DECIMAL_MAX_DIGITS and -exponent <= DECIMAL_MAX_DIGITS
+        whole, places = max(len(digits) + exponent, 1), max(-exponent, 0)
+        return sign + whole + (1 + places if places else 0) <= DECIMAL_MAX_LENGTH
 
 
 class Uuid(Field[uuid.UUID]):
@@ -273,6 +283,7 @@ class EnumValue(Field[enum.Enum]):
         return value.value
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> enum.Enum:
+        value = _whole(value)
         # A boolean equals an integer: True would be read as the member with value 1.
         if type(value) in (str, int):
             try:

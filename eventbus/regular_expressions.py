@@ -7,18 +7,40 @@ write instead: a reader in another language must not take what this one refuses,
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+
+from marshmallow import validate
 
 from eventbus.errors import DeclarationError
 
-#: An escape, a class, an extension group, or one other character.
-_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?[P<]?[<=!:>]?|.", re.DOTALL)
-_ESCAPE_IN_CLASS = re.compile(r"\\.", re.DOTALL)
+#: An escape, a class, an extension group, a quantifier in braces, or one other character.
+_TOKEN = re.compile(
+    r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?[P<]?[<=!:>]?|\{\d*,?\d*\}|.", re.DOTALL | re.ASCII
+)
+_CLASS_PART = re.compile(r"\\.|.", re.DOTALL)
 
-
-#: Escapes that are the same in both.
-_SHARED = frozenset("fnrtv\\.^$*+?()[]{}|/-")
+_SPECIAL = frozenset("^$\\.*+?()[]{}|/")
+_LETTERS = frozenset("fnrtvxu")
 _ASCII_CLASSES = {"d": "0-9", "w": "A-Za-z0-9_", "s": r" \t\n\r\f\v"}
-_INSTEAD = {"d": "[0-9]", "w": "[A-Za-z0-9_]", "s": "[ ]", "b": "the characters around it"}
+_INSTEAD = {
+    "d": "write [0-9], or give re.ASCII",
+    "w": "write [A-Za-z0-9_], or give re.ASCII",
+    "s": "write the characters, such as [ ], or give re.ASCII",
+}
+
+
+def ending_at_the_end(validator: validate.Regexp) -> validate.Regexp:
+    """The same validator with ``$`` for the end of the string, as in JSON Schema.
+
+    In Python it also matches before a last newline, which nobody means who writes
+    ``Regexp("^[A-Z]{3}$")``, and no reader in another language takes.
+    """
+    regex = validator.regex
+    if "$" not in regex.pattern or regex.flags & (re.MULTILINE | re.VERBOSE):
+        return validator
+    tokens = _TOKEN.findall(regex.pattern)
+    pattern = "".join("\\Z" if token == "$" else token for token in tokens)
+    return validate.Regexp(pattern, regex.flags, error=validator.error)
 
 
 def as_json_schema(regex: re.Pattern[str], where: str) -> str:
@@ -39,44 +61,85 @@ def as_json_schema(regex: re.Pattern[str], where: str) -> str:
             f"{where} has a Regexp with flags, which have no form in a contract; write them out, "
             f"such as [A-Za-z] for re.IGNORECASE"
         )
-    ascii_only = bool(regex.flags & re.ASCII)
-    translated = "".join(
-        _translated(token, regex.pattern, ascii_only, where)
-        for token in _TOKEN.findall(regex.pattern)
-    )
+    try:
+        translated = "".join(_translated(regex.pattern, bool(regex.flags & re.ASCII)))
+    except _Untranslatable as problem:
+        raise DeclarationError(
+            f"{where} has the Regexp {regex.pattern!r:.80}, in which {problem}"
+        ) from None
     # `re.match` begins at the start of the string; ECMA's `test` looks everywhere.
     if "|" in translated:
         return f"^(?:{translated})"
     return translated if translated.startswith("^") else f"^{translated}"
 
 
-def _translated(token: str, pattern: str, ascii_only: bool, where: str) -> str:
+class _Untranslatable(Exception):
+    """The rest of the sentence "a Regexp in which …"."""
+
+
+def _translated(pattern: str, ascii_only: bool) -> Iterator[str]:
+    repeated = False
+    for token in _TOKEN.findall(pattern):
+        if repeated and token == "+":
+            raise _Untranslatable("a possessive quantifier has no form in a contract")
+        repeated = token in ("*", "+", "?") or (len(token) > 1 and token[0] == "{")
+        yield _token(token, ascii_only)
+
+
+def _token(token: str, ascii_only: bool) -> str:
     if token in ("\\Z", "$"):
         return "$"
     if token == "\\A":
         return "^"
-    if token.startswith("["):
-        return _ESCAPE_IN_CLASS.sub(
-            lambda match: _escape(match[0][1], pattern, ascii_only, where, inside=True), token
-        )
-    if token.startswith("\\"):
-        return _escape(token[1], pattern, ascii_only, where, inside=False)
+    if token == ".":
+        return "[^\\n]"
+    if token[0] == "[" and len(token) > 1:
+        return _class(token, ascii_only)
+    if token[0] == "\\":
+        return _escape(token[1], ascii_only)
+    if token[0] == "{" or token == "}":
+        return _braces(token)
     if token.startswith("(?") and token not in ("(?:", "(?=", "(?!"):
-        raise DeclarationError(
-            f"{where} has the Regexp {pattern!r:.80} with {token!r}, which has no form in a "
-            f"contract; use plain groups, (?:…)"
-        )
-    return "[^\\n]" if token == "." else token
+        raise _Untranslatable(f"{token!r} has no form in a contract; use plain groups, (?:…)")
+    return token
 
 
-def _escape(letter: str, pattern: str, ascii_only: bool, where: str, *, inside: bool) -> str:
-    if letter in _SHARED:
-        return "\\" + letter
+def _braces(token: str) -> str:
+    """A quantifier, or what Python takes for characters."""
+    if token.startswith("{,") and len(token) > 3:
+        return "{0" + token[1:]
+    return token if len(token) > 2 and token[1].isdigit() else re.sub(r"([{}])", r"\\\1", token)
+
+
+def _class(token: str, ascii_only: bool) -> str:
+    opening = "[^" if token.startswith("[^") else "["
+    parts = [
+        part if part[0] != "\\" else _escape_in_class(part[1], ascii_only)
+        for part in _CLASS_PART.findall(token[len(opening) : -1])
+    ]
+    return opening + "".join("\\" + part if part in ("[", "]") else part for part in parts) + "]"
+
+
+def _escape_in_class(letter: str, ascii_only: bool) -> str:
     if letter in _ASCII_CLASSES and ascii_only:
-        members = _ASCII_CLASSES[letter]
-        return members if inside else f"[{members}]"
-    remedy = f"write {_INSTEAD[letter]}, or give re.ASCII" if letter in _INSTEAD else "write it out"
-    raise DeclarationError(
-        f"{where} has the Regexp {pattern!r:.80}, where \\{letter} means something else in other "
-        f"languages; {remedy}"
-    )
+        return _ASCII_CLASSES[letter]
+    if letter in "-b":
+        return "\\" + letter
+    return _character(letter)
+
+
+def _escape(letter: str, ascii_only: bool) -> str:
+    if letter in _ASCII_CLASSES and ascii_only:
+        return f"[{_ASCII_CLASSES[letter]}]"
+    if letter.lower() in _ASCII_CLASSES and ascii_only:
+        return f"[^{_ASCII_CLASSES[letter.lower()]}]"
+    return _character(letter)
+
+
+def _character(letter: str) -> str:
+    if letter in _SPECIAL or letter in _LETTERS:
+        return "\\" + letter
+    if not letter.isalnum():
+        return letter
+    remedy = _INSTEAD.get(letter.lower(), "write the characters themselves")
+    raise _Untranslatable(f"\\{letter} means something else in other languages; {remedy}")

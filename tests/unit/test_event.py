@@ -332,7 +332,8 @@ def test_a_reader_reports_every_field() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("number", 7.0),
+        ("number", 7.5),
+        ("number", 2.0**63),
         ("number", True),
         ("ratio", "1"),
         ("amount", 12.5),
@@ -358,7 +359,7 @@ def test_a_reader_reports_every_field() -> None:
         ("day", "2026-02-30"),
         ("colour", "RED"),
         ("priority", True),
-        ("priority", 1.0),
+        ("priority", 1.5),
         ("address", []),
         ("numbers", {}),
         ("numbers", "12"),
@@ -373,6 +374,11 @@ def test_a_reader_refuses_what_another_reader_would_understand_differently(
     with pytest.raises(ValidationError) as caught:
         EverythingHappened.__read__({**everything().__wire__(), field: value})
     assert set(caught.value.errors) == {field}
+
+
+def test_a_json_number_without_a_fraction_is_an_integer() -> None:
+    wire = {**everything().__wire__(), "number": -7.0, "priority": 2.0}
+    assert EverythingHappened.__read__(wire) == everything()
 
 
 def test_times_are_read_with_any_offset_and_cut_to_microseconds() -> None:

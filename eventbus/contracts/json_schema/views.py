@@ -1,0 +1,82 @@
+"""The reader's contract, as a function of the writer's.
+
+One document is registered for an event: what its class writes, closed, with every field required.
+The class reads more than that: unknown fields are ignored, a missing one takes its default, and an
+earlier name is accepted. A document that `derive` has written is marked, and only of such a one a
+reader's view is made: a schema of others means what it says.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: Where that stands which JSON Schema has no keyword for.
+MARK = "x-eventbus"
+WRITER = "writer"
+READER = "reader"
+
+
+def is_writers(schema: Any) -> bool:
+    """Whether `schema` is a writer's contract that was derived from an event class."""
+    mark = schema.get(MARK) if isinstance(schema, dict) else None
+    return isinstance(mark, dict) and mark.get("contract") == WRITER
+
+
+def reader_view(schema: Any) -> Any:
+    """What the class reads whose writer's contract `schema` is; any other schema as it is.
+
+    Parameters
+    ----------
+    schema:
+        A JSON Schema as a JSON value. It is not changed.
+    """
+    if not is_writers(schema):
+        return schema
+    return {**_read(schema), MARK: {**schema[MARK], "contract": READER}}
+
+
+def _read(schema: Any) -> Any:
+    """The view of a schema in the document, which `derive` writes in these few forms."""
+    if not isinstance(schema, dict):
+        return schema
+    if isinstance(schema.get("properties"), dict):
+        return _object(schema)
+    view = dict(schema)
+    for keyword in ("items", "additionalProperties"):
+        if keyword in view:
+            view[keyword] = _read(view[keyword])
+    return view
+
+
+def _object(schema: dict[str, Any]) -> dict[str, Any]:
+    view = {key: value for key, value in schema.items() if key != "additionalProperties"}
+    properties = {name: _read(one) for name, one in schema["properties"].items()}
+    needed = [name for name in schema.get("required", []) if not _has_default(properties, name)]
+    aliases = {name: _aliases(one) for name, one in properties.items()}
+    view["required"] = [name for name in needed if not aliases.get(name)]
+    one_of_its_names = [
+        {"anyOf": [{"required": [spelling]} for spelling in (name, *aliases[name])]}
+        for name in needed
+        if aliases.get(name)
+    ]
+    if one_of_its_names:
+        view["allOf"] = one_of_its_names
+    for name, spellings in aliases.items():
+        for alias in spellings:
+            properties[alias] = {
+                key: properties[name][key]
+                for key in properties[name]
+                if key not in (MARK, "default")
+            }
+    view["properties"] = properties
+    return view
+
+
+def _has_default(properties: dict[str, Any], name: str) -> bool:
+    return isinstance(properties.get(name), dict) and "default" in properties[name]
+
+
+def _aliases(schema: Any) -> list[str]:
+    mark = schema.get(MARK) if isinstance(schema, dict) else None
+    found = mark.get("aliases") if isinstance(mark, dict) else None
+    return [alias for alias in found if isinstance(alias, str)] if isinstance(found, list) else []
