@@ -94,7 +94,7 @@ def refusal(
     """What to say to somebody who wanted to register an incompatible schema."""
     lines = [f"{subject}: {mode.value} does not allow it"]
     lines += _cut([difference_text(one) for one in differences], _DIFFERENCES_MAX)
-    lines += _cut([_broken_text(reader, why) for reader, why in broken], _NAMED_MAX)
+    lines += _cut([broken_text(reader, why) for reader, why in broken], _NAMED_MAX)
     lines.append(f"keep it compatible, or begin a new major, such as {next_major(subject)}")
     return "; ".join(lines)
 
@@ -115,7 +115,8 @@ def _against(difference: Difference) -> str:
     return f", against version {difference.version}"
 
 
-def _broken_text(reader: Reader, why: Sequence[Difference]) -> str:
+def broken_text(reader: Reader, why: Sequence[Difference]) -> str:
+    """Who could not read it any longer, and what is missing."""
     return (
         f"it breaks {reader.queue} {reader.release}, handler {reader.handler} "
         f"({'; '.join(one.message for one in why[:3])})"

@@ -84,7 +84,9 @@ class Registry(Protocol):
     def by_id(self, id: int) -> RegisteredSchema:
         """The schema with this id, under one of its subjects."""
 
-    def look_up(self, subject: str, schema: Schema) -> RegisteredSchema:
+    def look_up(
+        self, subject: str, schema: Schema, references: Sequence[Reference] = ()
+    ) -> RegisteredSchema:
         """The version of `subject` that is this schema, however it is written."""
 
     def register(
@@ -100,7 +102,9 @@ class Registry(Protocol):
             It is no schema.
         """
 
-    def check(self, subject: str, schema: Schema) -> Compatibility:
+    def check(
+        self, subject: str, schema: Schema, references: Sequence[Reference] = ()
+    ) -> Compatibility:
         """Whether `register` would take it."""
 
     def mode(self, subject: str | None = None) -> Mode:

@@ -61,6 +61,10 @@ class InvalidSubject(ConfigurationError):
     """A text that cannot be a subject's name."""
 
 
+class Malformed(EventBusError):
+    """A request or an answer that cannot be read."""
+
+
 class RefusedVersion(IncompatibleContract):
     """A new version that the subject's mode does not allow.
 

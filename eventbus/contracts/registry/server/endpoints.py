@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from eventbus.contracts.compatibility import Mode
+from eventbus.contracts.registry import forms
 from eventbus.contracts.registry.access import Access
 from eventbus.contracts.registry.database import DatabaseRegistry
 from eventbus.contracts.registry.port import Reference, RegisteredSchema
 from eventbus.contracts.registry.refusals import UnknownId
-from eventbus.contracts.registry.server import forms
 from eventbus.contracts.registry.server.errors import (
     InvalidAccess,
     InvalidCompatibility,

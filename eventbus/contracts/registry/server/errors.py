@@ -33,10 +33,6 @@ class NotSupported(EventBusError):
     """A feature of the original that this registry does not have: refused rather than dropped."""
 
 
-class BadRequest(EventBusError):
-    """The request itself cannot be read."""
-
-
 class Forbidden(EventBusError):
     """The request comes from a web page of another origin."""
 
@@ -47,7 +43,7 @@ class Unauthorized(EventBusError):
 
 #: The first class that fits counts.
 CODES: tuple[tuple[type[EventBusError], int], ...] = (
-    (BadRequest, 400),
+    (refusals.Malformed, 400),
     (Unauthorized, 40101),
     (Forbidden, 40301),
     (refusals.UnknownSubject, 40401),

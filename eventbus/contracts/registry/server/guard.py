@@ -15,7 +15,8 @@ import socket
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from eventbus.contracts.registry.server.errors import BadRequest, Forbidden, Unauthorized
+from eventbus.contracts.registry.refusals import Malformed
+from eventbus.contracts.registry.server.errors import Forbidden, Unauthorized
 from eventbus.errors import ConfigurationError
 from eventbus.printable import printable
 
@@ -58,7 +59,7 @@ class Guard:
 
         Raises
         ------
-        BadRequest
+        Malformed
             It is addressed to a name that is not ours.
         Forbidden
             A web page of another origin has sent it.
@@ -74,7 +75,7 @@ class Guard:
             return
         host = headers.get("host", "")
         if not self._is_ours(host):
-            raise BadRequest(
+            raise Malformed(
                 f"this registry is not called {printable(host[:100])!r}; it is reached by its "
                 f"address, or by a name given with --allow-host"
             )

@@ -41,7 +41,7 @@ class PortUnavailable(EventBusError):
     """The address cannot be listened at."""
 
 
-class _JsonError(ErrorTask):
+class _JsonError(ErrorTask):  # type: ignore[misc]
     """What waitress refuses, in our form."""
 
     def execute(self) -> None:
@@ -56,7 +56,7 @@ class _JsonError(ErrorTask):
         self.write(body)
 
 
-class _Channel(HTTPChannel):
+class _Channel(HTTPChannel):  # type: ignore[misc]
     """A connection whose client has to get on with its request."""
 
     error_task_class = _JsonError

@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from eventbus.contracts.registry.forms import schema_format
 from eventbus.contracts.registry.port import Reference
 from eventbus.contracts.registry.references import REFERENCES_MAX
-from eventbus.contracts.registry.refusals import InvalidSubject
-from eventbus.contracts.registry.server.errors import (
-    BadRequest,
-    InvalidVersion,
-    NotSupported,
-)
+from eventbus.contracts.registry.refusals import InvalidSubject, Malformed
+from eventbus.contracts.registry.server.errors import InvalidVersion, NotSupported
 from eventbus.contracts.registry.subject_names import checked_subject
-from eventbus.contracts.schema import Format, Schema
-from eventbus.errors import ConfigurationError, InvalidSchema
+from eventbus.contracts.schema import Schema
+from eventbus.errors import InvalidSchema
 from eventbus.printable import printable
 
 VERSION_MAX = 2**31 - 1
@@ -103,7 +100,7 @@ class Query:
 
         Raises
         ------
-        BadRequest
+        Malformed
             It is none.
         """
         text = self._values.get(name)
@@ -111,7 +108,7 @@ class Query:
             return default
         if text == str(UNSET) or (text.isascii() and text.isdigit() and len(text) < 11):
             return int(text)
-        raise BadRequest(f"{name}={printable(text[:40])!r} is no whole number from 0 on")
+        raise Malformed(f"{name}={printable(text[:40])!r} is no whole number from 0 on")
 
     def page(self, items: list[Any]) -> list[Any]:
         """The part of `items` that ``offset`` and ``limit`` ask for."""
@@ -125,17 +122,17 @@ def json_object(body: bytes) -> dict[str, Any]:
 
     Raises
     ------
-    BadRequest
+    Malformed
         There is none.
     """
     try:
         value = json.loads(body or b"null", parse_constant=_no_constant)
     except RecursionError:
-        raise BadRequest("the body is nested too deeply") from None
+        raise Malformed("the body is nested too deeply") from None
     except ValueError as error:
-        raise BadRequest(f"the body is no JSON: {printable(str(error)[:200])}") from None
+        raise Malformed(f"the body is no JSON: {printable(str(error)[:200])}") from None
     if not isinstance(value, dict):
-        raise BadRequest("the body must be a JSON object")
+        raise Malformed("the body must be a JSON object")
     return value
 
 
@@ -174,23 +171,6 @@ def submission(body: Mapping[str, Any]) -> Submission:
         Schema.of(text, schema_format(body.get("schemaType"))),
         tuple(_references(body.get("references"))),
     )
-
-
-def schema_format(schema_type: Any) -> Format:
-    """The format called `schema_type`; AVRO where the request names none, as in the original.
-
-    Raises
-    ------
-    InvalidSchema
-        There is none.
-    """
-    try:
-        return Format.of(str(schema_type)) if schema_type else Format.AVRO
-    except ConfigurationError:
-        raise InvalidSchema(
-            f"there is no schemaType {printable(str(schema_type)[:40])!r}; use AVRO, JSON or "
-            f"PROTOBUF"
-        ) from None
 
 
 def _references(found: Any) -> Iterable[Reference]:

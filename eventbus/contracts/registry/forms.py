@@ -8,9 +8,10 @@ from typing import Any
 from eventbus.contracts.compatibility import Compatibility, Difference
 from eventbus.contracts.registry.evolution import difference_text
 from eventbus.contracts.registry.port import Reader, Reference
-from eventbus.contracts.registry.server.errors import BadRequest
-from eventbus.contracts.registry.server.reading import schema_format
+from eventbus.contracts.registry.refusals import Malformed
 from eventbus.contracts.schema import Format, Schema
+from eventbus.errors import ConfigurationError, InvalidSchema
+from eventbus.printable import printable
 
 #: A worker tells what all its handlers read.
 READERS_MAX = 1000
@@ -26,6 +27,23 @@ def schema_form(format: Format, text: str, references: Iterable[Reference] = ())
         form["references"] = listed
     form["schema"] = text
     return form
+
+
+def schema_format(schema_type: Any) -> Format:
+    """The format called `schema_type`; AVRO where the request names none, as in the original.
+
+    Raises
+    ------
+    InvalidSchema
+        There is none.
+    """
+    try:
+        return Format.of(str(schema_type)) if schema_type else Format.AVRO
+    except ConfigurationError:
+        raise InvalidSchema(
+            f"there is no schemaType {printable(str(schema_type)[:40])!r}; use AVRO, JSON or "
+            f"PROTOBUF"
+        ) from None
 
 
 def reference_form(reference: Reference) -> dict[str, Any]:
@@ -109,11 +127,11 @@ def readers_of(subject: str, forms: Any) -> list[Reader]:
 
     Raises
     ------
-    BadRequest
+    Malformed
         They are not in this form.
     """
     if not isinstance(forms, list) or len(forms) > READERS_MAX:
-        raise BadRequest(f"'readers' must be a list of at most {READERS_MAX} objects")
+        raise Malformed(f"'readers' must be a list of at most {READERS_MAX} objects")
     return [_reader_of(subject, form) for form in forms]
 
 
@@ -121,12 +139,12 @@ def _reader_of(subject: str, form: Any) -> Reader:
     values: Mapping[str, Any] = form if isinstance(form, dict) else {}
     for key in ("service", "release", "queue", "handler", "schema"):
         if not isinstance(values.get(key), str):
-            raise BadRequest(f"a reader's {key!r} must be a text")
+            raise Malformed(f"a reader's {key!r} must be a text")
     references, seen = values.get("references") or {}, values.get("seenAtMs")
     if type(seen) is not int or not 0 <= seen < 2**53:
-        raise BadRequest("a reader's 'seenAtMs' must be a time in epoch milliseconds")
+        raise Malformed("a reader's 'seenAtMs' must be a time in epoch milliseconds")
     if not isinstance(references, dict) or not all(map(_is_text, references.values())):
-        raise BadRequest("a reader's 'references' must be an object of texts")
+        raise Malformed("a reader's 'references' must be an object of texts")
     schema = Schema.of(values["schema"], schema_format(values.get("schemaType")))
     return Reader(
         subject=subject,
