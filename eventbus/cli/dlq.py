@@ -197,10 +197,13 @@ def show(id: str, queues: list[str], as_json: bool) -> None:
 
     \b
     --json: {"messages": [{"id", "event", "queue", "handler", "attempts", "reason", "error",
-             "parked_at", "first_failure", "last_failure": {"error", "message", "at"}|null,
+             "parked_at", "contract", "path",
+             "first_failure", "last_failure": {"error", "message", "at"}|null,
              "replayed_by", "edited_by", "edited_at", "traceback", "routing_key",
-             "content_type", "headers": {}, "body": TEXT|null, "body_base64": TEXT|null}]}
+             "content_type", "headers": {}, "body": TEXT|null, "body_base64": TEXT|null,
+             "data": {}|null: what an Avro or Protobuf body holds}]}
     """
+    from eventbus.cli.bodies import Bodies
     from eventbus.cli.parked import details_of
     from eventbus.cli.terminal import print_json
     from eventbus.workers.operations.dead_letters import Selection
@@ -210,13 +213,15 @@ def show(id: str, queues: list[str], as_json: bool) -> None:
         parked = list(found.letters.browse(selection))
         if not parked:
             raise nothing_matches(selection, [id], found.letters.queues)
+        bodies = Bodies(found.bus)
+        details = [details_of(one, bodies) for one in parked]
     if as_json:
-        print_json({"messages": [details_of(one) for one in parked]})
+        print_json({"messages": details})
         return
-    for number, one in enumerate(parked):
+    for number, each in enumerate(details):
         if number:
             click.echo()
-        _print_details(details_of(one))
+        _print_details(each)
 
 
 def _print_details(details: dict[str, Any]) -> None:
@@ -225,8 +230,8 @@ def _print_details(details: dict[str, Any]) -> None:
     from eventbus.message import WORKER_HEADERS
 
     headers = details.pop("headers")
-    traceback, body = details.pop("traceback"), details.pop("body")
-    encoded = details.pop("body_base64")
+    traceback = details.pop("traceback")
+    body = {name: details.pop(name) for name in ("body", "body_base64", "data")}
     for name in ("first_failure", "last_failure"):
         failure = details[name]
         details[name] = failure and ", ".join(str(part) for part in failure.values() if part)
@@ -239,7 +244,7 @@ def _print_details(details: dict[str, Any]) -> None:
         click.echo("traceback")
         for line in traceback.splitlines():
             click.echo(f"  {escape(line)}")
-    print_body(body, encoded)
+    print_body(body)
 
 
 # -- export and delete -----------------------------------------------------------------------------
@@ -266,9 +271,10 @@ def export(file: str, limit: int | None, format_name: str, force: bool, **option
     """Write parked messages to FILE, or to the standard output; they stay where they are.
 
     Of all that is parked, or of what the options say. Each object of JSON is as 'dlq show --json'
-    gives it; a body that is no text is in base64. In CSV, a cell that a spreadsheet would take
-    for a formula begins with an apostrophe.
+    gives it; a body that is no text is in base64, and as data where it is Avro or Protobuf. In
+    CSV, a cell that a spreadsheet would take for a formula begins with an apostrophe.
     """
+    from eventbus.cli.bodies import Bodies
     from eventbus.cli.terminal import print_note
 
     check_destination(file, force)
@@ -278,7 +284,7 @@ def export(file: str, limit: int | None, format_name: str, force: bool, **option
         first = next(parked, None)
         if first is None and not selection.is_everything:
             raise nothing_matches(selection, selection.ids, found.letters.queues)
-        with exporting(file, format_name, force) as exporter:
+        with exporting(file, format_name, force, Bodies(found.bus)) as exporter:
             for one in chain(() if first is None else (first,), parked):
                 if limit is not None and written >= limit:
                     break
@@ -368,8 +374,11 @@ def _delete(
     operation: Operation,
     destination: tuple[str | None, str, bool],
 ) -> dict[str, int]:
+    from eventbus.cli.bodies import Bodies
+
     path, format_name, force = destination
-    opening = nullcontext() if path is None else exporting(path, format_name, force)
+    bodies = Bodies(found.bus)
+    opening = nullcontext() if path is None else exporting(path, format_name, force, bodies)
     with opening as exporter:
 
         def decide(parked: Parked) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -58,17 +58,17 @@ def edit_all(
 
 def _edit(bus: EventBus, parked: Parked) -> bytes | None:
     """The new body; None where it was left as it was."""
-    from eventbus.workers.operations.edited_dead_letters import handlers_of, read_edited
+    from eventbus.workers.operations.edited_dead_letters import data_of, handlers_of, read_edited
 
     handlers = handlers_of(bus, parked)
-    before = text = _pretty(parked.message.body)
+    before = text = _pretty(parked.message.body, data_of(bus, parked))
     while True:
         written = click.edit(text, extension=".json")
         if written is None or written.strip() == before.strip():
             print_note(f"{parked.id}: not edited; it stays where it is")
             return None
         text = written
-        body, errors = read_edited(text, parked, handlers, bus.settings.max_message_bytes)
+        body, errors = read_edited(bus, text, parked, handlers)
         if not errors:
             return body
         for error in errors:
@@ -80,9 +80,8 @@ def _edit(bus: EventBus, parked: Parked) -> bytes | None:
         click.confirm("Edit again? (no: nothing is sent)", default=True, abort=True, err=True)
 
 
-def _pretty(body: bytes) -> str:
-    """The data for an editor; what is no JSON as it is, to be mended."""
-    try:
-        return json.dumps(json.loads(body), indent=2, ensure_ascii=False) + "\n"
-    except (ValueError, RecursionError):
+def _pretty(body: bytes, data: Any) -> str:
+    """The data for an editor; a body that holds none as it is, to be mended."""
+    if data is None:
         return body.decode("utf-8", "backslashreplace")
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"

@@ -14,6 +14,7 @@ from eventbus.message import WORKER_HEADERS
 from eventbus.printable import printable
 
 if TYPE_CHECKING:
+    from eventbus.cli.bodies import Bodies
     from eventbus.workers.operations.parked import Parked
 
 FORMATS = ("jsonl", "csv")
@@ -23,7 +24,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 _COLUMNS = (
     "id", "event", "queue", "handler", "attempts", "error", "reason", "parked_at", "routing_key",
-    "content_type", "headers", "body", "body_base64",
+    "content_type", "headers", "body", "body_base64", "contract", "path", "data",
 )  # fmt: skip
 
 
@@ -36,8 +37,9 @@ class Exporter:
         ``jsonl`` or ``csv``.
     """
 
-    def __init__(self, stream: TextIO, format: str) -> None:
+    def __init__(self, stream: TextIO, format: str, bodies: Bodies) -> None:
         self._stream = stream
+        self._bodies = bodies
         self._csv = csv.writer(stream) if format == "csv" else None
         # Whatever the messages hold must not act on a terminal.
         self._shown = stream.isatty()
@@ -46,13 +48,15 @@ class Exporter:
 
     def write(self, parked: Parked) -> None:
         """Write one message, with its traceback, headers and body."""
-        details = details_of(parked)
+        details = details_of(parked, self._bodies)
         if self._csv is None:
             self._stream.write(json.dumps(details, default=str) + "\n")
         else:
             # Those of the worker have columns of their own, or are long.
             headers = {k: v for k, v in details["headers"].items() if k not in WORKER_HEADERS}
             details["headers"] = json.dumps(headers, default=str)
+            if details["data"] is not None:
+                details["data"] = json.dumps(details["data"], ensure_ascii=False)
             self._csv.writerow([self._cell(details[name]) for name in _COLUMNS])
         self._stream.flush()
 
@@ -66,7 +70,7 @@ class Exporter:
 
 
 @contextmanager
-def exporting(path: str | None, format: str, force: bool) -> Iterator[Exporter]:
+def exporting(path: str | None, format: str, force: bool, bodies: Bodies) -> Iterator[Exporter]:
     """An exporter that writes to `path`, as `destination` opens it."""
     with destination(path, force) as stream:
-        yield Exporter(stream, format)
+        yield Exporter(stream, format, bodies)

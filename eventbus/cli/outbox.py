@@ -186,29 +186,27 @@ def show(id: str, as_json: bool) -> None:
 
     \b
     --json: {"seq", "id", "event", "key", "state", "attempts", "created_at", "available_at",
-             "published_at", "error", "attributes": {}, "body": TEXT|null, "body_base64": TEXT|null}
+             "published_at", "error", "attributes": {}, "body": TEXT|null, "body_base64": TEXT|null,
+             "data": {}|null: what an Avro or Protobuf body holds}
     """
-    from eventbus.cli.bodies import body_text, print_body
+    from eventbus.cli.bodies import Bodies, print_body
     from eventbus.cli.terminal import escape, print_json, print_pairs
+    from eventbus.message import Message
 
     row = _find(id)
-    body, encoded = body_text(bytes(row["body"]))
-    details = {
-        **_public(_shape(row)),
-        "attributes": _attributes(row),
-        "body": body,
-        "body_base64": encoded,
-    }
+    attributes = _attributes(row)
+    content_type = attributes.get("datacontenttype")
+    message = Message(bytes(row["body"]), row["name"], content_type=content_type)
+    body = Bodies(bus_or_settings(DATABASE)).forms(message, row["name"])
+    details = {**_public(_shape(row)), "attributes": attributes, **body}
     if as_json:
         print_json(details)
         return
-    attributes = details.pop("attributes")
-    del details["body"], details["body_base64"]
-    print_pairs(list(details.items()))
+    print_pairs([one for one in details.items() if one[0] not in ("attributes", *body)])
     click.echo("attributes")
     for name, value in sorted(attributes.items()):
         click.echo(f"  {escape(name)}: {escape(value)}")
-    print_body(body, encoded)
+    print_body(body)
 
 
 def _find(event_id: str) -> Mapping[str, Any]:

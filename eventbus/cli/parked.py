@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from eventbus.cli.bodies import body_text
 from eventbus.cli.terminal import moment
-from eventbus.message import EDITED_AT_HEADER, EDITED_BY_HEADER, TRACEBACK_HEADER
+from eventbus.message import (
+    CONTRACT_HEADER,
+    EDITED_AT_HEADER,
+    EDITED_BY_HEADER,
+    PATH_HEADER,
+    TRACEBACK_HEADER,
+)
 
 if TYPE_CHECKING:
+    from eventbus.cli.bodies import Bodies
     from eventbus.workers.operations.parked import Failure, Parked
 
 
@@ -26,12 +32,13 @@ def row_of(parked: Parked) -> dict[str, Any]:
     }
 
 
-def details_of(parked: Parked) -> dict[str, Any]:
+def details_of(parked: Parked, bodies: Bodies) -> dict[str, Any]:
     """What ``--json`` gives for it alone, and an export: all that the message carries."""
     message = parked.message
-    text, encoded = body_text(message.body)
     return {
         **row_of(parked),
+        "contract": _text(message.headers.get(CONTRACT_HEADER)),
+        "path": _text(message.headers.get(PATH_HEADER)),
         "first_failure": _failure(parked.first_failure),
         "last_failure": _failure(parked.last_failure),
         "replayed_by": parked.operation,
@@ -41,8 +48,7 @@ def details_of(parked: Parked) -> dict[str, Any]:
         "routing_key": message.routing_key,
         "content_type": message.content_type,
         "headers": jsonable(message.headers),
-        "body": text,
-        "body_base64": encoded,
+        **bodies.forms(message, parked.event),
     }
 
 

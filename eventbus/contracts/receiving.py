@@ -18,8 +18,9 @@ from eventbus.contracts.dataschema import FIRST_VERSION, version_of
 from eventbus.contracts.paths import ROOT, path_of_errors
 from eventbus.contracts.schema import Format
 from eventbus.contracts.upcasting import chain, upcast
+from eventbus.contracts.wire.codecs import codec_of, unframed
 from eventbus.contracts.wire.content_types import binary_format
-from eventbus.contracts.wire.frame import FIRST_MESSAGE, is_framed, unframe, unframe_protobuf
+from eventbus.contracts.wire.frame import is_framed, unframe
 from eventbus.contracts.writers import Writer, WriterSchemas, named
 from eventbus.envelope import CONTENT_TYPE, Envelope, check_body, load_data
 from eventbus.errors import EventBusError, UndecodableMessage, ValidationError
@@ -85,6 +86,32 @@ class Receiving:
                 return self._binary(message, envelope, format)
         return self._json(message, envelope)
 
+    def data(self, message: Message, event: str) -> Any:
+        """The data of an `event` in their JSON form, as they were written; for people.
+
+        Raises
+        ------
+        EventBusError
+            They cannot be decoded; the text says why.
+        """
+        format = binary_format(message.content_type or "")
+        if format is None:
+            return load_data(message, self._max_bytes)
+        check_body(message, self._max_bytes)
+        schema_id, indexes, payload = unframed(format, message.body)
+        writer = self._writer(schema_id, event, format)
+        return codec_of(format).decoder(writer.schema, indexes)(payload)
+
+    def read(self, data: Any, envelope: Envelope, event_class: type[Event]) -> Event:
+        """The event that is made of `data`, the JSON form of what a message carries.
+
+        Raises
+        ------
+        DoesNotFit
+            The data do not fit the class.
+        """
+        return JsonData(data, envelope.type, _version_said(envelope)).read(event_class)
+
     def _json(self, message: Message, envelope: Envelope) -> Received:
         version = _version_said(envelope)
         if is_framed(message.body):
@@ -98,11 +125,7 @@ class Receiving:
 
     def _binary(self, message: Message, envelope: Envelope, format: Format) -> Received:
         check_body(message, self._max_bytes)
-        indexes = FIRST_MESSAGE
-        if format is Format.PROTOBUF:
-            schema_id, indexes, payload = unframe_protobuf(message.body)
-        else:
-            schema_id, payload = unframe(message.body)
+        schema_id, indexes, payload = unframed(format, message.body)
         said = _version_said(envelope) or FIRST_VERSION
         key = (envelope.type, schema_id, indexes, said)
         written = self._written.get(key)
@@ -172,8 +195,6 @@ class Written:
         return reader
 
     def _make_reader(self, event_class: type[Event]) -> Callable[[bytes], Event]:
-        from eventbus.contracts.wire.codecs import codec_of
-
         codec = codec_of(self._schema.format)
         event, version = self._event, self._version
         steps = chain(event_class.__upcasters__, version, event)

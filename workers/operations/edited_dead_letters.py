@@ -8,13 +8,16 @@ there already. With a new id the effect could happen twice.
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from eventbus.envelope import dump_data, load_data, read_envelope
-from eventbus.errors import UndecodableMessage, UnknownName, ValidationError
+from eventbus.contracts.receiving import Receiving
+from eventbus.contracts.wire.content_types import binary_format
+from eventbus.envelope import dump_data, read_envelope
+from eventbus.errors import EventBusError, UndecodableMessage, UnknownName
+from eventbus.event import Event
 from eventbus.message import EDITED_AT_HEADER, EDITED_BY_HEADER, Message
 from eventbus.subscription import Handler
 
@@ -65,48 +68,66 @@ def handlers_of(bus: EventBus, parked: Parked) -> list[Handler]:
     return found
 
 
+def data_of(bus: EventBus, parked: Parked) -> Any:
+    """The data before the edit, in their JSON form; None where they have none."""
+    message = replace(parked.message, content_encoding=None)
+    if binary_format(message.content_type or "") is None:
+        # Whatever it is called: it is the operator who looks at it.
+        message = replace(message, content_type=_JSON)
+    try:
+        return Receiving(bus).data(message, parked.event or "")
+    except EventBusError:
+        return None
+
+
 def read_edited(
-    text: str, parked: Parked, handlers: Sequence[Handler], max_bytes: int
+    bus: EventBus, text: str, parked: Parked, handlers: Sequence[Handler]
 ) -> tuple[bytes, list[str]]:
-    """The new body, and what is wrong with it; it may be sent only where nothing is."""
+    """The new body, JSON whatever it was before, and what is wrong with it.
+
+    It may be sent only where nothing is.
+    """
+    receiving = Receiving(bus)
     try:
         body = text.encode()
-        message = Message(body, parked.message.routing_key, content_type=_JSON)
-        data: Any = load_data(message, max_bytes)
+        data: Any = receiving.data(Message(body, "", content_type=_JSON), "")
         if isinstance(data, dict):
             body = dump_data(data)
     except (UndecodableMessage, ValueError) as error:
         return b"", [str(error)]
-    known = _fields_of(parked)
-    errors = [e for handler in handlers for e in _errors(handler, parked.event, data, known)]
+    before = data_of(bus, parked)
+    # Also those that the handlers do not know.
+    known = frozenset(before) if isinstance(before, dict) else frozenset()
+    envelope = read_envelope(parked.message)
+    errors = []
+    for handler in handlers:
+        event_class = handler.event_class(envelope.type)
+        assert event_class is not None
+        read = partial(receiving.read, data, envelope, event_class)
+        errors += _errors(handler.name, event_class, data, known, read)
     return body, list(dict.fromkeys(errors))
 
 
-def _fields_of(parked: Parked) -> frozenset[str]:
-    """The names of the fields before the edit, those that the handlers do not know included."""
-    try:
-        data = json.loads(parked.message.body)
-    except (ValueError, RecursionError):
-        return frozenset()
-    return frozenset(data) if isinstance(data, dict) else frozenset()
-
-
-def _errors(handler: Handler, event: str, data: Any, known: frozenset[str]) -> list[str]:
-    event_class = handler.event_class(event)
-    assert event_class is not None
+def _errors(
+    handler: str,
+    event_class: type[Event],
+    data: Any,
+    known: frozenset[str],
+    read: Callable[[], Event],
+) -> list[str]:
     if isinstance(data, dict):
         fields = event_class.__schema__.fields
         names = {field.data_key or name for name, field in fields.items()}
         # A reader ignores what it does not know; of a person it is a slip.
         new = sorted(data.keys() - names - known)
         if new:
-            return [f"handler {handler.name!r} knows no field {', '.join(map(repr, new))}"]
+            return [f"handler {handler!r} knows no field {', '.join(map(repr, new))}"]
     try:
-        event_class.__read__(data)
-    except ValidationError as error:
-        return [f"handler {handler.name!r}: {error}"]
+        read()
+    except UndecodableMessage as error:
+        return [f"handler {handler!r}: {error}"]
     except Exception as error:  # a field or validator of the application's own
-        return [f"handler {handler.name!r}: {type(error).__name__}: {error}"]
+        return [f"handler {handler!r}: {type(error).__name__}: {error}"]
     return []
 
 

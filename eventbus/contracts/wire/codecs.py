@@ -7,7 +7,13 @@ from functools import partial
 from importlib import import_module
 
 from eventbus.contracts.schema import Format
-from eventbus.contracts.wire.frame import frame, frame_protobuf
+from eventbus.contracts.wire.frame import (
+    FIRST_MESSAGE,
+    frame,
+    frame_protobuf,
+    unframe,
+    unframe_protobuf,
+)
 from eventbus.contracts.wire.port import Codec
 
 
@@ -26,3 +32,17 @@ def codec_of(format: Format) -> Codec:
 def framer(format: Format, schema_id: int) -> Callable[[bytes], bytes]:
     """What puts the frame of a schema around the bytes of `format`."""
     return partial(frame_protobuf if format is Format.PROTOBUF else frame, schema_id)
+
+
+def unframed(format: Format, body: bytes) -> tuple[int, tuple[int, ...], bytes]:
+    """The schema's id, the indexes of the message type, and the payload of `format`.
+
+    Raises
+    ------
+    UndecodableMessage
+        The body is in no frame.
+    """
+    if format is Format.PROTOBUF:
+        return unframe_protobuf(body)
+    schema_id, payload = unframe(body)
+    return schema_id, FIRST_MESSAGE, payload

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from eventbus import EventBus
+from eventbus.cli.bodies import Bodies
 from eventbus.cli.parked import details_of, row_of
 from eventbus.message import (
     ATTEMPTS_HEADER,
@@ -19,6 +21,8 @@ from eventbus.message import (
     Message,
 )
 from eventbus.workers.operations.parked import read_parked
+
+BODIES = Bodies(EventBus("shop"))
 
 EVENT = {
     "cloudEvents_specversion": "1.0",
@@ -118,12 +122,12 @@ def test_headers_of_the_wrong_type_are_not_believed(value: object) -> None:
 
 def test_every_message_can_be_written_as_json() -> None:
     headers = {**EVENT, "bytes": b"\xff", "list": [b"x", 1.5, {"deep": {1: None}}], "f": 2.5}
-    details = details_of(read_parked(message(**headers), "q"))
+    details = details_of(read_parked(message(**headers), "q"), BODIES)
     assert json.loads(json.dumps(details)) == details
     assert details["body"] == '{"a":1}'
     assert details["body_base64"] is None
 
 
 def test_a_body_that_is_no_text_is_given_in_base64() -> None:
-    details = details_of(read_parked(Message(b"\xff\xfe", "a"), "q"))
+    details = details_of(read_parked(Message(b"\xff\xfe", "a"), "q"), BODIES)
     assert (details["body"], details["body_base64"]) == (None, "//4=")
