@@ -12,7 +12,7 @@ identifiers, enumerations, moments, booleans and counters, in lists with a bound
 
 from __future__ import annotations
 
-from eventbus.thin.declaration import SNAPSHOT, THIN, check, unenforced
+from eventbus.thin.declaration import SNAPSHOT, THIN, check, is_explained, unenforced
 from eventbus.thin.findings import MAX_BYTES, Finding, findings_of, sensitive_fields
 from eventbus.thin.worst_case import Unbounded, worst_case_bytes
 
@@ -24,6 +24,7 @@ __all__ = [
     "Unbounded",
     "check",
     "findings_of",
+    "is_explained",
     "sensitive_fields",
     "unenforced",
     "worst_case_bytes",

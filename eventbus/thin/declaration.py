@@ -31,8 +31,10 @@ def check(event: type[Event], name: str) -> None:
     DeclarationError
         A field has no place in a thin event, or a snapshot does not say why it is one.
     """
+    if not _enforced:
+        return
     _check_style(event, name)
-    if event.__style__ == THIN and event.__source__ is None and _enforced:
+    if event.__style__ == THIN and event.__source__ is None:
         found = findings_of(event)
         if found:
             shown = [str(finding) for finding in found[:_SHOWN]]
@@ -54,16 +56,21 @@ def _check_style(event: type[Event], name: str) -> None:
     reason = event.__reason__
     if not isinstance(reason, str):
         raise DeclarationError(f"{where}: reason={reason!r:.80} is no text")
-    if event.__style__ == SNAPSHOT and not reason.strip():
+    if not is_explained(event):
         raise DeclarationError(
             f"{where} is a snapshot without a reason; say why its consumers need a copy and cannot "
             f'ask, such as reason="the price at the time of the order", or make it thin'
         )
 
 
+def is_explained(event: type[Event]) -> bool:
+    """Whether `event` says why it is a snapshot, if it is one."""
+    return event.__style__ != SNAPSHOT or bool(event.__reason__.strip())
+
+
 @contextlib.contextmanager
 def unenforced() -> Iterator[None]:
-    """Let events be declared that are not thin: ``schema lint`` reports all of them at once."""
+    """Let events be declared as they are: ``schema lint`` reports all of them at once."""
     global _enforced
     before, _enforced = _enforced, False
     try:

@@ -26,6 +26,8 @@ class Finding:
 
     Parameters
     ----------
+    kind:
+        ``TYPE``, ``NAME`` or ``SIZE``.
     field:
         Its name on the wire; empty for what concerns the event as a whole.
     rule:
@@ -34,6 +36,7 @@ class Finding:
         What to write instead.
     """
 
+    kind: str
     field: str
     rule: str
     remedy: str
@@ -54,9 +57,10 @@ def _whole(event: type[Event]) -> list[Finding]:
     if size > MAX_BYTES:
         found.append(
             Finding(
+                "SIZE",
                 "",
                 f"takes up to {size} bytes, more than {MAX_BYTES}",
-                f"{_largest(event.__declared__)} takes most of it: shorten its bound",
+                f"shorten the bound of {_largest(event.__declared__)}, which takes most of it",
             )
         )
     return found
@@ -72,7 +76,7 @@ def _unsuitable_fields(declared: dict[str, plain.Field[Any]]) -> list[Finding]:
         try:
             field_bytes(field)
         except Unbounded as problem:
-            found.append(Finding(field.data_key or name, problem.rule, problem.remedy))
+            found.append(Finding("TYPE", field.data_key or name, problem.rule, problem.remedy))
     return found
 
 
@@ -85,7 +89,7 @@ def sensitive_fields(event: type[Event]) -> list[Finding]:
             if smell is not None:
                 words, kind = smell
                 found.append(
-                    Finding(spelling, f"smells of {kind.value}: {words!r}", _REMEDIES[kind])
+                    Finding("NAME", spelling, f"smells of {kind.value}: {words!r}", _REMEDIES[kind])
                 )
                 break
     return found
