@@ -1,0 +1,420 @@
+"""Reading an Avro schema, in bounded time and memory, into the graph of its types."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NoReturn
+
+from eventbus.contracts.avro.defaults import fits
+from eventbus.contracts.avro.logical import logical_type
+from eventbus.contracts.avro.names import (
+    full_name,
+    is_full_name,
+    is_name,
+    is_reserved,
+    namespace_of,
+)
+from eventbus.contracts.avro.types import (
+    PRIMITIVES,
+    Array,
+    Enum,
+    Field,
+    Fixed,
+    Map,
+    Named,
+    Node,
+    Primitive,
+    Record,
+    Union,
+    parts,
+    reachable,
+)
+from eventbus.contracts.limits import (
+    ENUM_MAX_VALUES,
+    SCHEMA_MAX_BYTES,
+    SCHEMA_MAX_DEPTH,
+    SCHEMA_MAX_NODES,
+)
+from eventbus.contracts.schema import Schema
+from eventbus.errors import InvalidSchema
+from eventbus.shape import NO_DEFAULT
+
+#: Fields of one record. More are a generator's mistake, or meant to be a burden.
+RECORD_MAX_FIELDS = 2000
+#: Bytes of one value of ``fixed``.
+FIXED_MAX_BYTES = 2**31 - 1
+
+#: Parsing is most of the work of a comparison, and the same few are compared again and again.
+_CACHED_MAX_CHARACTERS = 32 * 1024
+
+
+def parse(schema: Schema) -> Node:
+    """The graph of a schema's types; the same one for the same text, and not to be changed.
+
+    Raises
+    ------
+    InvalidSchema
+        It breaks a rule of the specification, or exceeds the bounds; the text says where.
+    """
+    references = tuple(sorted(schema.references.items()))
+    if len(schema.text) + sum(len(text) for _, text in references) > _CACHED_MAX_CHARACTERS:
+        return _parse(schema.text, references)
+    return _cached(schema.text, references)
+
+
+def _parse(text: str, references: tuple[tuple[str, str], ...]) -> Node:
+    parser = _Parser(dict(references))
+    root = parser.type_of(_json(text), "", "", 0)
+    parser.check_whole(root)
+    return root
+
+
+_cached = lru_cache(maxsize=512)(_parse)
+
+
+class _Parser:
+    """One reading: the names so far, and the names of other schemas that are read when used."""
+
+    def __init__(self, references: Mapping[str, str]) -> None:
+        self._references = references
+        self._reading: list[str] = []
+        self._names: dict[str, Named] = {}
+        self._fields: list[Field] = []
+        self._nodes = 0
+
+    def type_of(self, given: Any, namespace: str, path: str, depth: int) -> Node:
+        """The type that the JSON value `given` defines or names."""
+        self._count(1, path)
+        if depth > SCHEMA_MAX_DEPTH:
+            raise _refusal(path, f"is nested more than {SCHEMA_MAX_DEPTH} levels deep")
+        if isinstance(given, str):
+            return self._by_name(given, namespace, path)
+        if isinstance(given, list):
+            return self._union(given, namespace, path, depth)
+        if not isinstance(given, dict):
+            raise _refusal(path, f"is {_shown(given)}, which is no type")
+        kind = given.get("type")
+        if isinstance(kind, (dict, list)):
+            if set(given) - {"type", "doc"}:
+                raise _refusal(
+                    path, "wraps another type and has attributes of its own; put them inside"
+                )
+            return self.type_of(kind, namespace, f"{path}/type", depth + 1)
+        if kind in ("record", "error"):
+            return self._record(given, namespace, path, depth)
+        if kind == "enum":
+            return self._enum(given, namespace, path)
+        if kind == "fixed":
+            return self._fixed(given, namespace, path)
+        if kind == "array":
+            items = self._inner(given, "items", namespace, path, depth)
+            return Array(path=path, attributes=_others(given, "items"), items=items)
+        if kind == "map":
+            values = self._inner(given, "values", namespace, path, depth)
+            return Map(path=path, attributes=_others(given, "values"), values=values)
+        if isinstance(kind, str) and kind in PRIMITIVES:
+            return self._primitive(given, kind, path)
+        if isinstance(kind, str):
+            return self._by_name(kind, namespace, path)
+        raise _refusal(path, "has no type" if kind is None else f"has the type {_shown(kind)}")
+
+    def check_whole(self, root: Node) -> None:
+        """What can only be told once every name is known."""
+        for field in self._fields:
+            if field.default is not NO_DEFAULT and not fits(field.default, field.type):
+                first = ", the first of its union" if isinstance(field.type, Union) else ""
+                of = field.type.branches[0] if isinstance(field.type, Union) else field.type
+                raise _refusal(
+                    field.path,
+                    f"has the default {_shown(field.default)}, which is no {of.kind}{first}",
+                )
+        _check_finite(root)
+
+    def _count(self, nodes: int, path: str) -> None:
+        self._nodes += nodes
+        if self._nodes > SCHEMA_MAX_NODES:
+            raise _refusal(
+                path, f"is beyond the {SCHEMA_MAX_NODES:,} types, fields and symbols of one"
+            )
+
+    def _by_name(self, name: str, namespace: str, path: str) -> Node:
+        if name in PRIMITIVES:
+            return Primitive(path=path, name=name)
+        if not is_full_name(name):
+            raise _refusal(path, f"names the type {_shown(name)}, which is no name")
+        for full in dict.fromkeys((full_name(name, namespace), name)):
+            if full in self._names:
+                return self._names[full]
+            if full in self._references:
+                return self._referred(full, path)
+        raise _refusal(path, f"names the type {_shown(name)}, which is not defined before it")
+
+    def _referred(self, full: str, path: str) -> Node:
+        if full in self._reading:
+            raise _refusal(path, f"refers to {full}, which refers to itself")
+        if len(self._reading) >= SCHEMA_MAX_DEPTH:
+            raise _refusal(path, "refers to schemas that refer to others too deep")
+        self._reading.append(full)
+        known = set(self._names)
+        try:
+            self.type_of(_json(self._references[full]), "", path, len(self._reading))
+        finally:
+            self._reading.pop()
+        for name in set(self._names) - known:
+            self._names[name].referred = True
+        if full not in self._names:
+            raise _refusal(path, f"refers to {full}, which the schema given for it does not define")
+        return self._names[full]
+
+    def _primitive(self, given: dict[str, Any], kind: str, path: str) -> Primitive:
+        logical = logical_type(given, kind, None, path)
+        return Primitive(path=path, name=kind, logical=logical, attributes=_others(given))
+
+    def _inner(self, given: Any, key: str, namespace: str, path: str, depth: int) -> Node:
+        if key not in given:
+            raise _refusal(path, f"is a {given['type']} without {key!r}")
+        return self.type_of(given[key], namespace, f"{path}/{key}", depth + 1)
+
+    def _union(self, given: list[Any], namespace: str, path: str, depth: int) -> Union:
+        if not given:
+            raise _refusal(path, "is a union of no types")
+        branches = []
+        taken: set[str] = set()
+        for index, one in enumerate(given):
+            node = self.type_of(one, namespace, f"{path}/{index}", depth + 1)
+            if isinstance(node, Union):
+                raise _refusal(f"{path}/{index}", "is a union directly inside a union")
+            name = node.name if isinstance(node, Named) else node.kind
+            if name in taken:
+                raise _refusal(f"{path}/{index}", f"is the second {name} of its union")
+            taken.add(name)
+            branches.append(node)
+        return Union(path=path, branches=tuple(branches))
+
+    def _enum(self, given: dict[str, Any], namespace: str, path: str) -> Enum:
+        symbols = given.get("symbols")
+        if not isinstance(symbols, list):
+            raise _refusal(path, "is an enum without a list of 'symbols'")
+        if len(symbols) > ENUM_MAX_VALUES:
+            raise _refusal(path, f"is an enum of more than {ENUM_MAX_VALUES:,} symbols")
+        self._count(len(symbols), path)
+        for index, symbol in enumerate(symbols):
+            if not is_name(symbol):
+                raise _refusal(f"{path}/symbols/{index}", f"is {_shown(symbol)}, which is no name")
+        if len(set(symbols)) < len(symbols):
+            raise _refusal(f"{path}/symbols", "has the same symbol twice")
+        default = given.get("default")
+        if default is not None and default not in symbols:
+            raise _refusal(
+                f"{path}/default", f"is {_shown(default)}, which is not among the symbols"
+            )
+        name, aliases = self._name(given, namespace, path)
+        node = Enum(
+            path=path,
+            name=name,
+            aliases=aliases,
+            attributes=_others(given, "symbols", "default"),
+            symbols=tuple(symbols),
+            default=default,
+        )
+        self._names[name] = node
+        return node
+
+    def _fixed(self, given: dict[str, Any], namespace: str, path: str) -> Fixed:
+        size = given.get("size")
+        if type(size) is not int or not 0 <= size <= FIXED_MAX_BYTES:
+            raise _refusal(path, f"is a fixed with the size {_shown(size)}; give 0 or more bytes")
+        name, aliases = self._name(given, namespace, path)
+        node = Fixed(
+            path=path,
+            name=name,
+            aliases=aliases,
+            attributes=_others(given, "size"),
+            logical=logical_type(given, "fixed", size, path),
+            size=size,
+        )
+        self._names[name] = node
+        return node
+
+    def _record(self, given: dict[str, Any], namespace: str, path: str, depth: int) -> Record:
+        name, aliases = self._name(given, namespace, path)
+        fields = given.get("fields")
+        if not isinstance(fields, list):
+            raise _refusal(path, "is a record without a list of 'fields'")
+        if len(fields) > RECORD_MAX_FIELDS:
+            raise _refusal(path, f"is a record of more than {RECORD_MAX_FIELDS:,} fields")
+        node = Record(path=path, name=name, aliases=aliases, attributes=_others(given, "fields"))
+        # Known before its fields are: they may be of this very type.
+        self._names[name] = node
+        inside = namespace_of(name)
+        node.fields = tuple(
+            self._field(one, inside, f"{path}/fields/{index}", depth + 1)
+            for index, one in enumerate(fields)
+        )
+        _check_field_names(node)
+        return node
+
+    def _field(self, given: Any, namespace: str, path: str, depth: int) -> Field:
+        if not isinstance(given, dict) or "type" not in given:
+            raise _refusal(path, "is no field: it has no 'type'")
+        name = given.get("name")
+        if not is_name(name):
+            raise _refusal(
+                path, f"has the name {_shown(name)}; use letters, digits and underscores"
+            )
+        order = given.get("order", "ascending")
+        if order not in ("ascending", "descending", "ignore"):
+            raise _refusal(
+                path, f"has the order {_shown(order)}; use ascending, descending or ignore"
+            )
+        field = Field(
+            name=str(name),
+            type=self.type_of(given["type"], namespace, f"{path}/type", depth),
+            path=path,
+            default=given.get("default", NO_DEFAULT),
+            aliases=_strings(given, path),
+            attributes=_without(given, ("name", "type", "default", "aliases")),
+        )
+        self._fields.append(field)
+        return field
+
+    def _name(
+        self, given: dict[str, Any], namespace: str, path: str
+    ) -> tuple[str, tuple[str, ...]]:
+        """The full name and the full aliases of the type that `given` defines."""
+        name, own = given.get("name"), given.get("namespace")
+        if not is_full_name(name):
+            raise _refusal(
+                path, f"has the name {_shown(name)}; use letters, digits and underscores"
+            )
+        if own not in (None, "") and not is_full_name(own):
+            raise _refusal(path, f"has the namespace {_shown(own)}; use names separated by dots")
+        full = full_name(str(name), namespace if own is None else own)
+        if is_reserved(full):
+            raise _refusal(path, f"has the name {full}, which belongs to a primitive type")
+        if full in self._names:
+            raise _refusal(path, f"defines {full} a second time")
+        aliases = tuple(full_name(one, namespace_of(full)) for one in _strings(given, path))
+        if full in aliases:
+            raise _refusal(path, f"has its own name {full} as an alias")
+        return full, aliases
+
+
+def _check_field_names(node: Record) -> None:
+    """A name stands for one field, whether it is the field's name or its alias."""
+    owners: dict[str, str] = {}
+    for field in node.fields:
+        if owners.setdefault(field.name, field.path) != field.path:
+            raise _refusal(field.path, f"is the second field called {field.name}")
+    for field in node.fields:
+        for alias in field.aliases:
+            if alias in owners:
+                other = "its own name" if owners[alias] == field.path else "another field's"
+                raise _refusal(field.path, f"has the alias {alias}, which is {other}")
+            owners[alias] = field.path
+
+
+def _check_finite(root: Node) -> None:
+    """Refuse a record that contains itself with no way out: no value of it could end."""
+    nodes = reachable(root)
+    #: Node to how many of its parts must still be known to end.
+    missing = {id(node): _must_end(node) for node in nodes}
+    holders: dict[int, list[Node]] = {}
+    for node in nodes:
+        for part in parts(node):
+            holders.setdefault(id(part), []).append(node)
+    ended = [node for node in nodes if not missing[id(node)]]
+    for node in ended:
+        for holder in holders.get(id(node), ()):
+            missing[id(holder)] -= 1
+            if not missing[id(holder)]:
+                ended.append(holder)
+    endless = [node for node in nodes if missing[id(node)] > 0 and isinstance(node, Record)]
+    if endless:
+        raise _refusal(
+            endless[0].path,
+            f"is the record {endless[0].name}, which contains itself without a way out; make the "
+            f"field a union with null, an array or a map",
+        )
+
+
+def _must_end(node: Node) -> int:
+    """A list or a map may be empty, and of a union one branch is enough."""
+    if isinstance(node, Record):
+        return len(node.fields)
+    return 1 if isinstance(node, Union) else 0
+
+
+def _strings(given: Mapping[str, Any], path: str) -> tuple[str, ...]:
+    aliases = given.get("aliases", [])
+    if not isinstance(aliases, list):
+        raise _refusal(path, f"has the aliases {_shown(aliases)}; give a list of names")
+    for alias in aliases:
+        if not is_full_name(alias):
+            raise _refusal(
+                path, f"has the alias {_shown(alias)}; use letters, digits and underscores"
+            )
+    if len(set(aliases)) < len(aliases):
+        raise _refusal(path, "has the same alias twice")
+    return tuple(aliases)
+
+
+def _others(given: Mapping[str, Any], *known: str) -> dict[str, Any]:
+    """The attributes that are not part of the type's structure."""
+    return _without(given, ("type", "name", "namespace", "aliases", *known))
+
+
+def _without(given: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if key not in known}
+
+
+def _json(text: str) -> Any:
+    if len(text) > SCHEMA_MAX_BYTES:
+        raise _refusal("", f"has more than {SCHEMA_MAX_BYTES:,} bytes")
+    # A primitive type alone is often written without quotes; no JSON text looks like one but null.
+    if text.strip() in PRIMITIVES:
+        return text.strip()
+    try:
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        what = "nested too deep" if isinstance(error, RecursionError) else str(error)[:200]
+        raise InvalidSchema(f"the Avro schema is no JSON text: {what}") from None
+    if _LONE_SURROGATE.search(text) is not None:
+        _check_encodable(value)
+    return value
+
+
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
+
+
+def _check_encodable(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        raise _refusal("", "has a lone surrogate, which no text holds") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"an object has {_shown(twice)} twice")
+    return found
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number in JSON")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if not isinstance(value, (dict, list)) else f"a {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _refusal(path: str, problem: str) -> InvalidSchema:
+    where = f"Avro schema, at {path[:500]}:" if path else "the Avro schema"
+    return InvalidSchema(f"{where} {problem}")
