@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import NullPool
 
 from eventbus.contracts.lock_files import LockedVersion, LockFile, read_lock
+from eventbus.contracts.schema import Format
 from eventbus.database import make_engine, reading, require_file, sync_url
 from eventbus.django import project
 from eventbus.errors import (
@@ -41,6 +43,9 @@ class KnownContracts:
     def __init__(self, bus: EventBus) -> None:
         self._bus = bus
         self._folder = bus.settings.contracts
+        url = bus.settings.registry_url
+        #: Of a registry elsewhere; what it has said is kept in our tables.
+        self._address = url if url and url.lower().startswith(("http://", "https://")) else None
 
     def history(self, subject: str) -> LockFile | None:
         """The versions of `subject`; None where no contract is at hand.
@@ -63,7 +68,30 @@ class KnownContracts:
             if found is None:
                 raise
             return found
-        return self._in_tables(subject) if lock is None else lock
+        if lock is None:
+            return self._in_tables(subject)
+        return self._with_given_ids(lock) if self._ids_are_given(lock.format) else lock
+
+    def _ids_are_given(self, format: Format) -> bool:
+        """Whether a registry that is not ours may have given the schema another id."""
+        return format is not Format.JSON and self._address is not None
+
+    def _with_given_ids(self, lock: LockFile) -> LockFile:
+        """`lock` with the ids that the registry gave when its versions were registered."""
+        try:
+            registered = self._in_tables(lock.subject)
+        except EventBusError as error:
+            log.warning("the ids of %s cannot be looked up: %s", lock.subject, error)
+            registered = None
+        given = {one.fingerprint: one.id for one in registered.versions} if registered else {}
+        if lock.newest.fingerprint not in given:
+            log.warning(
+                "%s is published with the id in its lock file; a registry that gives ids of its "
+                "own has another one: run 'eventbus schema register'",
+                lock.subject,
+            )
+        versions = [replace(one, id=given.get(one.fingerprint, one.id)) for one in lock.versions]
+        return replace(lock, versions=tuple(versions))
 
     def _in_tables(self, subject: str) -> LockFile | None:
         """What the application's own tables say; an own connection, which is not kept.
@@ -74,6 +102,8 @@ class KnownContracts:
         engine = _impatient_engine(project.at_present(self._bus.settings).database_url)
         try:
             require_file(engine)
+            if self._address is not None:
+                return _kept(engine, self._address, subject)
             return _registered(engine, subject)
         except (UnknownSchema, DatabaseNotMigrated):
             return None
@@ -94,6 +124,12 @@ def _registered(engine: Engine, subject: str) -> LockFile | None:
     from eventbus.contracts.registry.database import DatabaseRegistry
 
     return _history(subject, DatabaseRegistry(engine).versions(subject))
+
+
+def _kept(engine: Engine, address: str, subject: str) -> LockFile | None:
+    from eventbus.contracts.registry.remote import KeptRegistry
+
+    return _history(subject, KeptRegistry(address, engine).versions(subject))
 
 
 def _history(subject: str, versions: Sequence[RegisteredSchema]) -> LockFile | None:

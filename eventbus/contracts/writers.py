@@ -8,7 +8,9 @@ messages wait for it and the worker does not; ids that it does not know are reme
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("eventbus.contracts")
 
+#: For so long a worker waits for a registry before it goes on with other messages.
+PATIENCE_SECONDS = 2.0
+#: Questions that are asked at the same time.
+QUESTIONS_MAX = 4
 #: For so long a registry that did not answer is not asked, and an id that it did not know.
 SILENCE_SECONDS = 15.0
 #: Ids that are remembered as unknown: messages of a stranger may name any number of them.
@@ -105,27 +111,65 @@ class WriterSchemas:
                 f"ago"
             )
         try:
-            found = self._registry.by_id(schema_id)
+            found = self._questions.by_id(schema_id)
         except (UnknownSchema, DatabaseNotMigrated):
             self._remember_unknown(schema_id)
             raise _nobody_knows(schema_id) from None
         except (RegistryUnavailable, DatabaseUnavailable) as error:
-            self._silent_until = time.monotonic() + SILENCE_SECONDS
+            if not isinstance(error, NotYetAnswered):
+                self._silent_until = time.monotonic() + SILENCE_SECONDS
             raise RegistryUnavailable(
                 f"schema {schema_id} is not known here, and the registry does not answer: {error}"
             ) from None
         return _writer(found, event)
 
     @cached_property
-    def _registry(self) -> Registry:
+    def _questions(self) -> Questions:
         from eventbus.contracts.registry import open_registry
 
-        return open_registry(self._bus)
+        return Questions(open_registry(self._bus))
 
     def _remember_unknown(self, schema_id: int) -> None:
         if len(self._unknown) >= UNKNOWN_MAX:
             self._unknown.clear()
         self._unknown[schema_id] = time.monotonic() + SILENCE_SECONDS
+
+
+class NotYetAnswered(RegistryUnavailable):
+    """The registry takes longer than a worker can wait."""
+
+
+class Questions:
+    """Asks a registry on threads of their own: a slow one holds up messages, and no worker.
+
+    The first question is waited for a moment; while one is overdue, the others are not.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._open: dict[int, Future[RegisteredSchema]] = {}
+
+    def by_id(self, schema_id: int) -> RegisteredSchema:
+        """What the registry answers; raises what it raises, or NotYetAnswered."""
+        question = self._open.pop(schema_id, None)
+        overdue = {id: one for id, one in self._open.items() if not one.done()}
+        self._open = overdue
+        if question is None:
+            if len(overdue) >= QUESTIONS_MAX:
+                raise NotYetAnswered("it has not yet answered other questions")
+            question = Future()
+            threading.Thread(target=self._ask, args=(schema_id, question), daemon=True).start()
+            wait([question], 0.0 if overdue else PATIENCE_SECONDS)
+        if not question.done():
+            self._open[schema_id] = question
+            raise NotYetAnswered("it has not answered yet")
+        return question.result()
+
+    def _ask(self, schema_id: int, question: Future[RegisteredSchema]) -> None:
+        try:
+            question.set_result(self._registry.by_id(schema_id))
+        except BaseException as error:
+            question.set_exception(error)
 
 
 def named(subject: str, version: int | None) -> str:

@@ -115,6 +115,8 @@ class RemoteRegistry:
             broken = broken_readers(self._readers_here(subject), schema)
             texts = [str(error), *(broken_text(reader, why) for reader, why in broken)]
             raise RefusedVersion("; ".join(texts), (), [reader for reader, _ in broken]) from None
+        # Kept, for those that publish: they need the ids and may not ask.
+        self.versions(subject)
         return self.look_up(subject, schema, references)
 
     def check(
@@ -227,6 +229,16 @@ class RemoteRegistry:
         self._away = False
         self._kept.keep(path, answer)
         return answer
+
+
+class KeptRegistry(RemoteRegistry):
+    """What a registry at an address has said before; it is not asked."""
+
+    def _read(self, path: str) -> Any:
+        kept = self._kept.answer(path)
+        if kept is None:
+            raise UnknownSchema(f"nothing is kept of {path!r}")
+        return kept
 
 
 def _subject(subject: str) -> str:
