@@ -1,0 +1,1 @@
+"""Regular expressions: read, kept from taking exponential time, and compared as automata."""

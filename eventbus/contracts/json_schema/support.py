@@ -1,0 +1,66 @@
+"""JSON Schema behind the interface of the schema languages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from eventbus.contracts.compatibility import Difference
+from eventbus.contracts.json_schema.candidates import GaveUp
+from eventbus.contracts.json_schema.canonical import canonical_text
+from eventbus.contracts.json_schema.compiling import Compiler
+from eventbus.contracts.json_schema.documents import Documents
+from eventbus.contracts.json_schema.explaining import explain
+from eventbus.contracts.json_schema.satisfying import Search
+from eventbus.contracts.json_schema.wording import UNDECIDED
+from eventbus.contracts.schema import Schema
+
+if TYPE_CHECKING:
+    from eventbus.shape import Record
+
+#: Schemas kept as formulas; one is some ten kilobytes.
+MAX_KEPT = 2_000
+
+
+class JsonSchemaSupport:
+    """Checks, compares and derives JSON Schemas."""
+
+    def check(self, schema: Schema) -> None:
+        """Refuse what is no JSON Schema of a draft that is read, or exceeds the bounds."""
+        _compiled(schema)
+
+    def canonical(self, schema: Schema) -> str:
+        """The schema with sorted keys, and equal spellings made one."""
+        return canonical_text(schema.text)
+
+    def compare(self, reader: Schema, writer: Schema) -> list[Difference]:
+        """Why `reader` does not accept all that `writer` does; empty if it does."""
+        wanted, given = _compiled(reader), _compiled(writer)
+        if wanted is given:
+            return []
+        written = given.formula(*given.start)
+        search = Search()
+        try:
+            refused = search.satisfy(written, wanted.formula(*wanted.start).complement)
+        except GaveUp as reason:
+            return [Difference(UNDECIDED, "", f"it cannot be decided: {reason}")]
+        return [] if refused is None else explain(search, wanted, written)
+
+    def derive(self, record: Record, previous: Sequence[str]) -> str:
+        """The writer's contract of an event, as draft 2020-12."""
+        from eventbus.contracts.json_schema.derive import derive
+
+        return derive(record, previous)
+
+
+def _compiled(schema: Schema) -> Compiler:
+    return _kept(schema.text, tuple(sorted(schema.references.items())))
+
+
+@lru_cache(maxsize=MAX_KEPT)
+def _kept(text: str, references: tuple[tuple[str, str], ...]) -> Compiler:
+    return Compiler(Documents(text, dict(references)))
+
+
+SUPPORT = JsonSchemaSupport()
