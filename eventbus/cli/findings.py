@@ -48,7 +48,8 @@ def _print_text(findings: Sequence[Finding], checked: str) -> None:
         severity = finding.rule.severity.value
         place = finding.location
         where = f"{place.file}:{place.line}: " if place else ""
-        print_styled(f"{where}{severity}: {finding.rule.id}", _STYLES[severity])
+        head = f"{where}{severity}: {finding.subject}: {finding.rule.id}"
+        print_styled(head, _STYLES[severity])
         print_styled(finding.message, "", indent=4)
         for reader in finding.readers:
             print_styled(f"breaks {reader}", "bold", indent=4)

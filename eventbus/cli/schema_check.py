@@ -82,10 +82,12 @@ def _checked(bus: EventBus, with_registry: bool) -> list[Finding]:
     import datetime as dt
 
     from eventbus.contracts.gates.checking import check_contracts
+    from eventbus.contracts.gates.pinned import read_pinned
     from eventbus.contracts.lock_files import read_locks
 
     locks = read_locks(bus.settings.contracts)
-    found = check_contracts(bus, locks, dt.datetime.now(dt.timezone.utc).date())
+    today = dt.datetime.now(dt.timezone.utc).date()
+    found = check_contracts(bus, locks, today, read_pinned(bus.settings.contracts))
     if with_registry:
         from eventbus.contracts.gates.registered import check_registered
         from eventbus.contracts.registry import open_registry

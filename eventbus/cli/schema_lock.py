@@ -53,6 +53,7 @@ def command(events: tuple[str, ...], compatibility: str | None, as_json: bool) -
     from eventbus.contracts.compatibility import Mode
     from eventbus.contracts.gates.checking import about
     from eventbus.contracts.gates.locking import lock_contracts
+    from eventbus.contracts.gates.pinned import read_pinned
     from eventbus.contracts.gates.readers import readers_of
     from eventbus.contracts.gates.standing import State
     from eventbus.contracts.lock_files import read_locks
@@ -65,6 +66,7 @@ def command(events: tuple[str, ...], compatibility: str | None, as_json: bool) -
         _chosen(bus, events),
         read_locks(bus.settings.contracts),
         Mode.of(compatibility) if compatibility else None,
+        read_pinned(bus.settings.contracts),
     )
     refused: list[Finding] = []
     for one in done:

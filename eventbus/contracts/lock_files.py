@@ -174,18 +174,38 @@ def read_lock_file(path: Path) -> LockFile:
     InvalidLockFile
         It cannot be read, or is damaged.
     """
-    text = _text_of(path)
+    value = parsed(path, read_text(path))
+    with _about(path):
+        return _lock_of(value)
+
+
+def parsed(path: Path, text: str) -> Any:
+    """The JSON value in the `text` of the file at `path`.
+
+    Raises
+    ------
+    InvalidLockFile
+        It is no JSON, or has a merge conflict.
+    """
     with _about(path):
         try:
-            value = _decoder.decode(text)
+            return _decoder.decode(text)
         except RecursionError:
             raise InvalidLockFile(f"is nested too deeply; {_RESTORE}") from None
         except ValueError as error:
             raise InvalidLockFile(_why_no_json(text, str(error))) from None
-        return _lock_of(value)
 
 
-def _text_of(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    InvalidLockFile
+        It cannot be read, is too large, or is not UTF-8.
+    """
     try:
         with open(path, "rb") as file:
             data = file.read(FILE_MAX_BYTES + 1)
@@ -276,13 +296,20 @@ def _version_of(found: Any, number: int, format: Format) -> LockedVersion:
             f"{where} has the fingerprint {fingerprint!r:.80}, which is no SHA-256; {_RESTORE}"
         )
     try:
-        schema = _schema_of(found["schema"], format)
+        schema = schema_of(found["schema"], format)
     except InvalidSchema as error:
         raise InvalidLockFile(f"{where}.schema: {error}; {_RESTORE}") from None
     return LockedVersion(number, found["id"], fingerprint, schema)
 
 
-def _schema_of(value: Any, format: Format) -> Schema:
+def schema_of(value: Any, format: Format) -> Schema:
+    """The schema that a lock file has as `value`.
+
+    Raises
+    ------
+    InvalidSchema
+        It is none.
+    """
     if format is not Format.PROTOBUF:
         return Schema.of(value if isinstance(value, (dict, list)) else None, format)
     if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
@@ -316,7 +343,7 @@ def lock_text(lock: LockFile) -> str:
                 "version": one.version,
                 "id": one.id,
                 "fingerprint": one.fingerprint,
-                "schema": _schema_value(one.schema),
+                "schema": schema_value(one.schema),
             }
             for one in lock.versions
         ],
@@ -329,7 +356,8 @@ def lock_text(lock: LockFile) -> str:
     return f"{text}\n"
 
 
-def _schema_value(schema: Schema) -> Any:
+def schema_value(schema: Schema) -> Any:
+    """What a lock file has for `schema`: JSON, or the lines of a ``.proto`` file."""
     if schema.format is Format.PROTOBUF:
         return schema.text.removesuffix("\n").split("\n")
     return json.loads(schema.text)
@@ -344,12 +372,23 @@ def write_lock(folder: str | Path, lock: LockFile) -> Path:
         It cannot be written.
     """
     path = lock_path(folder, lock.subject)
+    write_text(path, lock_text(lock))
+    return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, whole or not at all, and its folder where there is none.
+
+    Raises
+    ------
+    InvalidLockFile
+        It cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, lock_text(lock).encode())
+        _replace(path, text.encode())
     except OSError as error:
         raise InvalidLockFile(f"{path} cannot be written: {error.strerror}") from None
-    return path
 
 
 def _replace(path: Path, data: bytes) -> None:

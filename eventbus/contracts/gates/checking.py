@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eventbus.contracts.compatibility import Compatibility, Difference, check_evolution
+from eventbus.contracts.gates.changes import change_between
 from eventbus.contracts.gates.findings import (
     CHANGED,
     DEPRECATED,
@@ -20,6 +21,8 @@ from eventbus.contracts.gates.findings import (
     Finding,
     Rule,
     breaks,
+    counted,
+    located,
 )
 from eventbus.contracts.gates.readers import called, readers_of
 from eventbus.contracts.gates.sources import Location, location_of, shown_path
@@ -40,7 +43,12 @@ if TYPE_CHECKING:
     from eventbus.event import Event
 
 
-def check_contracts(bus: EventBus, locks: Mapping[str, LockFile], today: dt.date) -> list[Finding]:
+def check_contracts(
+    bus: EventBus,
+    locks: Mapping[str, LockFile],
+    today: dt.date,
+    pinned: Sequence[Reader] = (),
+) -> list[Finding]:
     """What is wrong with the contracts of the events that `bus` declares.
 
     Parameters
@@ -50,6 +58,8 @@ def check_contracts(bus: EventBus, locks: Mapping[str, LockFile], today: dt.date
         them.
     today:
         Deprecations end on a day.
+    pinned:
+        Readers of other services.
 
     Raises
     ------
@@ -63,7 +73,7 @@ def check_contracts(bus: EventBus, locks: Mapping[str, LockFile], today: dt.date
         check_integrity(lock, folder)
     found: list[Finding] = []
     for name, event_class in sorted(bus.published_events.items()):
-        standing = standing_of(event_class, locks.get(name))
+        standing = standing_of(event_class, locks.get(name), readers=pinned)
         found += about(standing, [reader for reader in readers if reader.subject == name])
         found += _deprecations(event_class, today)
     for lock in locks.values():
@@ -73,9 +83,7 @@ def check_contracts(bus: EventBus, locks: Mapping[str, LockFile], today: dt.date
     return found
 
 
-def about(
-    standing: Standing, here: Sequence[Reader], known: Sequence[Reader] = ()
-) -> list[Finding]:
+def about(standing: Standing, here: Sequence[Reader]) -> list[Finding]:
     """What is to be said of one class and its lock file.
 
     Parameters
@@ -83,8 +91,6 @@ def about(
     here:
         Handlers of this application that read the event. They read as the class is now; where it
         breaks with what was, those that are deployed break.
-    known:
-        What is deployed, as far as it is known.
     """
     if standing.state is State.NEW:
         return [_to_be_locked(MISSING, standing, f"{standing.subject} has no lock file")]
@@ -94,9 +100,9 @@ def about(
         said = f"{standing.subject} is no longer as in its version {newest}, but compatible with it"
         return [_to_be_locked(CHANGED, standing, said)]
     if standing.state is State.INCOMPATIBLE:
-        broken = [reader for reader, _ in broken_readers(known, standing.contract)]
-        names = tuple(dict.fromkeys(called(reader) for reader in (*broken, *here)))
-        return [_incompatible(standing, one, names) for one in breaks(standing.found.differences)]
+        names = (*standing.broken, *(called(reader) for reader in here))
+        found = [_incompatible(standing, one, names) for one in breaks(standing.found.differences)]
+        return found or [_breaks_readers(standing)]
     return []
 
 
@@ -106,16 +112,34 @@ def _to_be_locked(rule: Rule, standing: Standing, said: str) -> Finding:
 
 
 def _incompatible(standing: Standing, one: Break, readers: tuple[str, ...]) -> Finding:
+    assert standing.lock is not None
+    newest = standing.lock.newest.schema
+    change = change_between(newest, standing.contract, one.difference)
     return Finding(
         INCOMPATIBLE,
         standing.subject,
-        f"{standing.subject} {one.said}",
+        f"{change}: {one.said(standing.subject)}",
         f"take the change back, or begin a new major, an event with a routing key of its own: "
         f"{next_major(standing.subject)}",
         location_of(standing.event_class),
         one.difference,
         one.versions,
         readers,
+    )
+
+
+def _breaks_readers(standing: Standing) -> Finding:
+    """The mode allows the change, and somebody who is known to read the event does not."""
+    assert standing.lock is not None
+    change = change_between(standing.lock.newest.schema, standing.contract)
+    return Finding(
+        READER,
+        standing.subject,
+        f"{change}: {standing.lock.compatibility.value} allows it, but not every reader of "
+        f"{standing.subject} could read it",
+        "change these readers first; once that is deployed, 'eventbus schema readers --pin'",
+        location_of(standing.event_class),
+        readers=standing.broken,
     )
 
 
@@ -126,19 +150,29 @@ def _history(lock: LockFile, folder: str) -> list[Finding]:
     for one in lock.versions[1:]:
         compatibility = _allowed(lock, one.version)
         for broken in breaks(compatibility.differences):
+            with_it = f"version {one.version} of {lock.subject}"
             found.append(
                 Finding(
                     HISTORY,
                     lock.subject,
-                    f"{lock.subject}: version {one.version} is locked, but {broken.said}",
-                    f"remove version {one.version} and those after it from the lock file, change "
-                    f"the class and run 'eventbus schema lock'",
+                    f"{lock.compatibility.value} does not allow {with_it}, which is locked: "
+                    f"{_said(broken, with_it)}",
+                    f"if nothing of it was published, remove it and what follows from the lock "
+                    f"file and run 'eventbus schema lock'; else it needs a new major: "
+                    f"{next_major(lock.subject)}",
                     place,
                     broken.difference,
                     (*broken.versions, one.version),
                 )
             )
     return found
+
+
+def _said(broken: Break, version: str) -> str:
+    earlier = counted(broken.versions)
+    backward = broken.difference.direction == "backward"
+    reader, writer = (version, earlier) if backward else (f"who has {earlier}", "it")
+    return f"{reader} cannot read {writer}: {located(broken.difference)}"
 
 
 def _allowed(lock: LockFile, version: int) -> Compatibility:
@@ -181,8 +215,7 @@ def _reader_breaks(
     return Finding(
         READER,
         reader.subject,
-        f"{name} cannot read version {version} of {reader.subject}: {one.message} "
-        f"[{one.kind} at {one.path or '/'}]",
+        f"{name} cannot read version {version} of {reader.subject}: {located(one)}",
         f"give the field a default in {event_class.__qualname__}, or leave it out there",
         location_of(event_class),
         replace(one, version=None, direction=None),

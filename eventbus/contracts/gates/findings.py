@@ -68,6 +68,13 @@ IN_FLIGHT_DOUBTFUL = Rule(
 DEPRECATED = Rule(
     "deprecation-due", Severity.WARNING, "An event or a field is past the date of its end."
 )
+NOT_THIN = Rule(
+    "not-thin", Severity.ERROR, "A thin event holds what belongs to its source of truth."
+)
+UNEXPLAINED = Rule(
+    "snapshot-unexplained", Severity.ERROR, "A snapshot does not say why its consumers need a copy."
+)
+DEPRECATED_USE = Rule("deprecated-use", Severity.NOTE, "A handler reads what is to go away.")
 
 RULES = (
     MISSING,
@@ -81,6 +88,9 @@ RULES = (
     IN_FLIGHT,
     IN_FLIGHT_DOUBTFUL,
     DEPRECATED,
+    NOT_THIN,
+    UNEXPLAINED,
+    DEPRECATED_USE,
 )
 
 
@@ -130,16 +140,20 @@ class Break:
     difference: Difference
     versions: tuple[int, ...]
 
-    @property
-    def said(self) -> str:
-        """It as a sentence, with kind, path, versions and who reads."""
+    def said(self, subject: str) -> str:
+        """It as a sentence: who cannot read what, why, and where."""
         one = self.difference
         who = (
-            f"it cannot read {_counted(self.versions)}"
+            f"{subject} as it is now cannot read {counted(self.versions)}"
             if one.direction == "backward"
-            else f"readers with {_counted(self.versions)} cannot read it"
+            else f"who has {counted(self.versions)} of {subject} cannot read it as it is now"
         )
-        return f"{who}: {one.message} [{one.kind} at {one.path or '/'}]"
+        return f"{who}: {located(one)}"
+
+
+def located(one: Difference) -> str:
+    """The message of a difference with its kind and path."""
+    return f"{one.message} [{one.kind} at {one.path or '/'}]"
 
 
 def breaks(differences: Sequence[Difference]) -> list[Break]:
@@ -153,7 +167,7 @@ def breaks(differences: Sequence[Difference]) -> list[Break]:
     ]
 
 
-def _counted(versions: Sequence[int]) -> str:
+def counted(versions: Sequence[int]) -> str:
     """``version 3``, ``versions 1 and 2``, ``versions 1 to 4``."""
     if len(versions) <= 1:
         return f"version {versions[0]}" if versions else "another version"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from eventbus.contracts.gates.standing import (
     standing_of,
 )
 from eventbus.contracts.lock_files import LockFile, write_lock
+from eventbus.contracts.registry.port import Reader
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
@@ -42,6 +43,7 @@ def lock_contracts(
     events: Mapping[str, type[Event]],
     locks: Mapping[str, LockFile],
     mode: Mode | None = None,
+    pinned: Sequence[Reader] = (),
 ) -> list[Locking]:
     """Write the lock files of `events` whose class is not their newest version.
 
@@ -51,6 +53,8 @@ def lock_contracts(
     ----------
     mode:
         What these are to be compared with from now on; None keeps it.
+    pinned:
+        Readers of other services.
 
     Raises
     ------
@@ -63,7 +67,7 @@ def lock_contracts(
         if name in locks:
             check_integrity(locks[name], bus.settings.contracts)
     standings = [
-        standing_of(event_class, locks.get(name), mode)
+        standing_of(event_class, locks.get(name), mode, pinned)
         for name, event_class in sorted(events.items())
     ]
     return [_locked(bus, standing, mode) for standing in standings]

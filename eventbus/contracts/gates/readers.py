@@ -80,7 +80,8 @@ def release_of(bus: EventBus) -> str:
 
 def called(reader: Reader) -> str:
     """How people call a reader: ``shop.billing 1.4, handler charge``."""
-    return f"{reader.queue} {reader.release}, handler {reader.handler}"
+    release = "" if reader.release == UNKNOWN_RELEASE else f" {reader.release}"
+    return f"{reader.queue}{release}, handler {reader.handler}"
 
 
 def is_stale(reader: Reader, now_ms: int) -> bool:

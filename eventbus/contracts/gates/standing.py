@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from eventbus.contracts.compatibility import (
@@ -14,7 +15,9 @@ from eventbus.contracts.compatibility import (
 )
 from eventbus.contracts.derivation import writer_contract
 from eventbus.contracts.fingerprints import fingerprint, id_of
+from eventbus.contracts.gates.readers import broken_now
 from eventbus.contracts.lock_files import LockedVersion, LockFile, lock_path
+from eventbus.contracts.registry.port import Reader
 from eventbus.contracts.schema import Format, Schema
 from eventbus.errors import DeclarationError, InvalidLockFile, InvalidSchema
 from eventbus.event import Event
@@ -43,6 +46,8 @@ class Standing:
         The version that it is, if it is one.
     found:
         Why it may not follow the versions in the lock file.
+    broken:
+        Readers that could read the newest version, and cannot read this; and why.
     """
 
     event_class: type[Event]
@@ -52,6 +57,7 @@ class Standing:
     lock: LockFile | None = None
     version: LockedVersion | None = None
     found: Compatibility = field(default_factory=Compatibility)
+    broken: tuple[str, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -60,7 +66,10 @@ class Standing:
 
 
 def standing_of(
-    event_class: type[Event], lock: LockFile | None, mode: Mode | None = None
+    event_class: type[Event],
+    lock: LockFile | None,
+    mode: Mode | None = None,
+    readers: Sequence[Reader] = (),
 ) -> Standing:
     """Compare `event_class` with its lock file.
 
@@ -68,6 +77,8 @@ def standing_of(
     ----------
     mode:
         Instead of the one in the lock file.
+    readers:
+        Readers of this or of other events that a change must not break, whatever the mode.
 
     Raises
     ------
@@ -95,8 +106,12 @@ def standing_of(
     )
     if version is not None:
         found = _renumbered(found, version.version)
+    ours = [reader for reader in readers if reader.subject == made.subject]
+    broken = () if version else broken_now(ours, contract, lock.newest.schema)
     state = State.CHANGED if version is None else State.EARLIER
-    return replace(made, state=state if found else State.INCOMPATIBLE, version=version, found=found)
+    if broken or not found:
+        state = State.INCOMPATIBLE
+    return replace(made, state=state, version=version, found=found, broken=broken)
 
 
 def _contract(event_class: type[Event], previous: list[Schema]) -> Schema:

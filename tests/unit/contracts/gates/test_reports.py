@@ -138,7 +138,7 @@ def test_the_worst_finding_decides() -> None:
 @pytest.mark.parametrize(
     ("versions", "said"),
     [
-        ((3,), "readers with version 3 cannot"),
+        ((3,), "who has version 3 of order.paid cannot read it"),
         ((1, 2), "versions 1 and 2"),
         ((1, 2, 3, 4), "versions 1 to 4"),
         ((1, 3, 4), "versions 1, 3 and 4"),
@@ -152,8 +152,8 @@ def test_the_same_difference_to_several_versions_is_said_once(
     )
 
     assert len(found) == 1
-    assert said in found[0].said
-    assert "[KIND at /a]" in found[0].said
+    assert said in found[0].said("order.paid")
+    assert "[KIND at /a]" in found[0].said("order.paid")
 
 
 def test_the_two_directions_are_told_apart() -> None:
@@ -161,7 +161,7 @@ def test_the_two_directions_are_told_apart() -> None:
         [Difference("KIND", "", "text", 1, direction) for direction in ("backward", "forward")]
     )
 
-    assert ["it cannot read version 1" in one.said for one in found] == [True, False]
+    assert ["cannot read version 1" in one.said("order.paid") for one in found] == [True, False]
 
 
 class Here:
