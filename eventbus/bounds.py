@@ -59,10 +59,17 @@ def _stricter(name: str, one: Any, other: Any, where: str) -> Any:
     if name.startswith("max") or name == "exclusive_maximum":
         return min(one, other)
     if name == "choices":
-        return tuple(choice for choice in one if choice in other)
+        return _common(one, other, where)
     if one != other:
         raise DeclarationError(f"{where} has two different Regexp; write one")
     return one
+
+
+def _common(one: tuple[Any, ...], other: tuple[Any, ...], where: str) -> tuple[Any, ...]:
+    both = tuple(choice for choice in one if choice in other)
+    if not both:
+        raise DeclarationError(f"{where} has choices that exclude each other; leave one of them")
+    return both
 
 
 # -- one validator each --------------------------------------------------------------------------

@@ -97,26 +97,30 @@ class _Reading:
         return Element(self._type(declared, where), bool(declared.allow_none))
 
     def _type(self, declared: marshmallow.fields.Field[Any], where: str) -> Type:
-        kind = _KINDS.get(type(declared))
-        bounds = bounds_of(declared, where)
-        if kind is not None:
-            if isinstance(declared, fields.DecimalText) and declared.places is not None:
-                bounds = {**bounds, "digits": declared.digits, "places": declared.places}
-            return Scalar(kind, **bounds)
-        # By the exact type: what a subclass writes or reads otherwise, nobody knows.
-        if type(declared) is fields.List:
-            return Array(self._element(declared.inner, f"{where}[]"), **bounds)
-        if type(declared) is fields.Mapping:
-            return Map(self._element(declared.values, f"{where}{{}}"), **bounds)
-        if type(declared) is fields.EnumValue:
-            return self._enumeration(declared.enum, where)
-        if type(declared) is fields.StructField:
-            return self.record(declared.struct)
-        raise DeclarationError(
-            f"{where} is a {type(declared).__name__}, which has no form in a contract; use an "
-            f"annotation such as str, with bounds in Annotated[str, Length(max=64)], or a field of "
-            f"eventbus.fields"
-        )
+        make = self._makers().get(type(declared))
+        if make is None:
+            raise DeclarationError(
+                f"{where} is a {type(declared).__name__}, which has no form in a contract; use an "
+                f"annotation such as str, with bounds in Annotated[str, Length(max=64)], or a "
+                f"field of eventbus.fields"
+            )
+        return make(declared, where, bounds_of(declared, where))
+
+    def _makers(self) -> dict[type, Callable[[Any, str, dict[str, Any]], Type]]:
+        """By the exact type of the field: what a subclass writes otherwise, nobody knows."""
+        return {
+            **dict.fromkeys(_KINDS, _scalar),
+            fields.List: lambda declared, where, bounds: Array(
+                self._element(declared.inner, f"{where}[]"), **bounds
+            ),
+            fields.Mapping: lambda declared, where, bounds: Map(
+                self._element(declared.values, f"{where}{{}}"), **bounds
+            ),
+            fields.EnumValue: lambda declared, where, bounds: self._enumeration(
+                declared.enum, where
+            ),
+            fields.StructField: lambda declared, where, bounds: self.record(declared.struct),
+        }
 
     def _enumeration(self, cls: type[enum.Enum], where: str) -> Enumeration:
         if issubclass(cls, enum.Flag):
@@ -136,6 +140,12 @@ class _Reading:
                 f"{where} has a second type called {cls.__name__}; a contract names its types, so "
                 f"call one of them otherwise"
             )
+
+
+def _scalar(declared: marshmallow.fields.Field[Any], where: str, bounds: dict[str, Any]) -> Type:
+    if isinstance(declared, fields.DecimalText) and declared.places is not None:
+        bounds = {**bounds, "digits": declared.digits, "places": declared.places}
+    return Scalar(_KINDS[type(declared)], **bounds)
 
 
 def _default(declared: marshmallow.fields.Field[Any], name: str, where: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from marshmallow import validate
 
@@ -35,15 +36,17 @@ def ending_at_the_end(validator: validate.Regexp) -> validate.Regexp:
     In Python it also matches before a last newline, which nobody means who writes
     ``Regexp("^[A-Z]{3}$")``, and no reader in another language takes.
     """
-    regex = validator.regex
-    if "$" not in regex.pattern or regex.flags & (re.MULTILINE | re.VERBOSE):
+    regex: re.Pattern[Any] = validator.regex
+    if not isinstance(regex.pattern, str) or regex.flags & (re.MULTILINE | re.VERBOSE):
         return validator
     tokens = _TOKEN.findall(regex.pattern)
+    if "$" not in tokens:
+        return validator
     pattern = "".join("\\Z" if token == "$" else token for token in tokens)
     return validate.Regexp(pattern, regex.flags, error=validator.error)
 
 
-def as_json_schema(regex: re.Pattern[str], where: str) -> str:
+def as_json_schema(regex: re.Pattern[Any], where: str) -> str:
     """The pattern of a marshmallow ``Regexp`` (``re.match``) for the keyword ``pattern``.
 
     Parameters
@@ -56,6 +59,8 @@ def as_json_schema(regex: re.Pattern[str], where: str) -> str:
     DeclarationError
         It means something else in ECMA-262, or has no form there.
     """
+    if not isinstance(regex.pattern, str):
+        raise DeclarationError(f"{where} has a Regexp of bytes, which no string matches")
     if regex.flags & ~(re.UNICODE | re.ASCII):
         raise DeclarationError(
             f"{where} has a Regexp with flags, which have no form in a contract; write them out, "
@@ -99,6 +104,8 @@ def _token(token: str, ascii_only: bool) -> str:
         return _escape(token[1], ascii_only)
     if token[0] == "{" or token == "}":
         return _braces(token)
+    if token == "]":
+        return "\\]"
     if token.startswith("(?") and token not in ("(?:", "(?=", "(?!"):
         raise _Untranslatable(f"{token!r} has no form in a contract; use plain groups, (?:…)")
     return token
