@@ -4,8 +4,10 @@
 `eventbus.contracts.wire` does.
 """
 
+from eventbus.contracts.protobuf.codec import ProtobufCodec
 from eventbus.contracts.protobuf.support import ProtobufSupport
 
 SUPPORT = ProtobufSupport()
+CODEC = ProtobufCodec()
 
-__all__ = ["SUPPORT"]
+__all__ = ["CODEC", "SUPPORT"]
