@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 
 from eventbus import Context, EventBus, Retry
 
-from .checkout import fetch_order
+from .checkout import Order, fetch_order
 from .events import OrderPaid, OrderPlaced
 from .models import Charge
 
@@ -22,6 +22,9 @@ bus = EventBus(
     database_url=os.environ.get("BILLING_DATABASE_URL", "sqlite:///billing.db"),
     broker_url=os.environ.get("EVENTBUS_BROKER_URL", "sqlite:///broker.db"),
 )
+
+# Checkout keeps every order: an event about one that it does not know is for a person to look at.
+bus.source("order", gone="dead-letter")(fetch_order)
 
 # Checkout may be away for a while; an order waits for it up to about an hour.
 PATIENT = Retry(max_attempts=12, delay=timedelta(seconds=1), max_delay=timedelta(minutes=10))
@@ -34,7 +37,7 @@ def charge(event: OrderPlaced, context: Context) -> None:
     A real provider is given ``context.event_id`` as its idempotency key: its account is not in our
     transaction.
     """
-    order = fetch_order(event.order_id)
+    order: Order = context.fetch(event)
     now = datetime.now(timezone.utc)
     context.session.add(
         Charge(

@@ -1,4 +1,4 @@
-"""Billing asks checkout over HTTP for what the thin event leaves out."""
+"""Orders are checkout's: billing asks it over HTTP for what the thin event leaves out."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ class Order:
     amount_cents: int
 
 
-def fetch_order(order_id: UUID) -> Order:
-    """The order as checkout knows it now.
+def fetch_order(order_id: UUID) -> Order | None:
+    """The order as checkout knows it now; None if it knows no such order.
 
     Raises
     ------
     httpx.HTTPError
-        Checkout does not answer or knows no such order. The handler lets it pass: it is retried.
+        Checkout does not answer. The handler lets it pass: it is retried.
     """
-    answer = _http.get(f"/orders/{order_id}").raise_for_status().json()
+    response = _http.get(f"/orders/{order_id}")
+    if response.status_code == httpx.codes.NOT_FOUND:
+        return None
+    answer = response.raise_for_status().json()
     return Order(UUID(answer["customer_id"]), answer["amount_cents"])

@@ -8,7 +8,7 @@ from uuid import UUID
 from eventbus import Event
 
 
-class OrderPlaced(Event, name="order.placed"):
+class OrderPlaced(Event, name="order.placed", source="checkout"):
     """Checkout's event as billing reads it: only the field that it needs."""
 
     order_id: UUID

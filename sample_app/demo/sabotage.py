@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from eventbus import Context, EventBus, Retry
 
 from ..billing import app as billing
-from ..billing.checkout import fetch_order
+from ..billing.checkout import Order, fetch_order
 from ..billing.events import OrderPaid, OrderPlaced
 from ..billing.models import Charge
 
@@ -26,12 +26,13 @@ bus = EventBus(
     # no such wait.
     claim_lease=timedelta(seconds=4),
 )
+bus.source("order", gone="dead-letter")(fetch_order)
 
 
 @bus.handler(OrderPlaced, queue="charges", retry=Retry(delay=timedelta(seconds=1)))
 def charge(event: OrderPlaced, context: Context) -> None:
     """Charge, then stumble over something that works at the second attempt."""
-    order = fetch_order(event.order_id)
+    order: Order = context.fetch(event)
     now = datetime.now(timezone.utc)
     taken = Charge(
         order_id=event.order_id,

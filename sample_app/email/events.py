@@ -7,7 +7,7 @@ from uuid import UUID
 from eventbus import Event
 
 
-class OrderPaid(Event, name="order.paid"):
+class OrderPaid(Event, name="order.paid", source="billing"):
     """Billing's event as the email service reads it."""
 
     order_id: UUID

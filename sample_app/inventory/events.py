@@ -10,7 +10,7 @@ from marshmallow.validate import Length
 from eventbus import Event
 
 
-class OrderPlaced(Event, name="order.placed"):
+class OrderPlaced(Event, name="order.placed", source="checkout"):
     """Checkout's event as inventory reads it: it does not care who ordered, or when."""
 
     order_id: UUID
