@@ -131,6 +131,9 @@ def check_evolution(
 ) -> Compatibility:
     """Tell whether `new` may follow the versions in `previous`.
 
+    A JSON Schema that was derived from an event (it carries ``x-eventbus``) says what is written;
+    where it is the reader, its reader's side counts: open, with defaults and earlier names.
+
     Parameters
     ----------
     new:
@@ -158,10 +161,22 @@ def check_evolution(
     first = 0 if chosen.transitive else max(len(earlier) - 1, 0)
     for number, schema in list(enumerate(earlier, start=1))[first:]:
         if chosen.backward:
-            found += _told(support.compare(latest, schema), number, "backward")
+            found += _told(support.compare(_as_reader(latest), schema), number, "backward")
         if chosen.forward:
-            found += _told(support.compare(schema, latest), number, "forward")
+            found += _told(support.compare(_as_reader(schema), latest), number, "forward")
     return Compatibility(tuple(found))
+
+
+def _as_reader(schema: Schema) -> Schema:
+    """Return the reader's side of a contract that was derived from an event as JSON Schema.
+
+    Such a document says what is written. Any other says of itself what is read.
+    """
+    if schema.format is not Format.JSON:
+        return schema
+    from eventbus.contracts.json_schema.support import as_reader
+
+    return as_reader(schema)
 
 
 def _told(differences: Sequence[Difference], version: int, direction: str) -> list[Difference]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import urldefrag
 
-from eventbus.contracts.json_schema.documents import Documents, Location
+from eventbus.contracts.json_schema.documents import MAX_LEAVES, Documents, Location
 from eventbus.contracts.json_schema.formulas import FALSE, TRUE, Formula, all_of, reference
 from eventbus.contracts.json_schema.keywords import BUILDERS
 
@@ -16,6 +16,10 @@ Scope = tuple[tuple[str, Location], ...]
 #: Schemas inside each other that are looked into at once; what is deeper, when it is needed.
 MAX_NESTED = 40
 REFERENCE_KEYWORDS = ("$ref", "$dynamicRef", "$recursiveRef")
+
+
+#: The formulas of the most common schemas, those of single values.
+_LEAVES: dict[tuple[str, str], Formula] = {}
 
 
 class Assertion(NamedTuple):
@@ -52,6 +56,8 @@ class Compiler:
 
     def formula(self, location: Location, scope: Scope) -> Formula:
         """What the schema at `location` means."""
+        if location.leaf is not None:
+            return self._leaf(location)
         key = (location, scope)
         if key in self._formulas:
             return self._formulas[key]
@@ -62,6 +68,14 @@ class Compiler:
         self._running.discard(key)
         self._formulas[key] = made
         return made
+
+    def _leaf(self, location: Location) -> Formula:
+        key = (location.dialect.name, location.leaf or "")
+        if key not in _LEAVES:
+            if len(_LEAVES) >= MAX_LEAVES:
+                _LEAVES.clear()
+            _LEAVES[key] = all_of(one.formula for one in self.assertions(location, ()))
+        return _LEAVES[key]
 
     def assertions(self, location: Location, scope: Scope) -> Iterator[Assertion]:
         """What each keyword of the schema at `location` asserts."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin
 
-from eventbus.contracts.json_schema.dialects import Dialect, dialect_of, shape_of, subschemas
+from eventbus.contracts.json_schema.dialects import HOLDERS, Dialect, dialect_of, shape_of, subschemas
 from eventbus.contracts.json_schema.patterns.safety import check_pattern
 from eventbus.contracts.json_schema.reading import read_schema
 from eventbus.errors import InvalidSchema
@@ -39,11 +39,22 @@ class Location:
         The schema: an object or a boolean.
     pointer:
         The steps from the document's root.
+    leaf:
+        The text that tells a schema without others in it from all that mean something else.
     resource:
         The root of the innermost enclosing schema with an ``$id``, or of the document.
     """
 
-    __slots__ = ("children", "dialect", "dynamic_anchors", "pointer", "resource", "uri", "value")
+    __slots__ = (
+        "children",
+        "dialect",
+        "dynamic_anchors",
+        "leaf",
+        "pointer",
+        "resource",
+        "uri",
+        "value",
+    )
 
     def __init__(
         self, value: Any, pointer: tuple[str | int, ...], dialect: Dialect, uri: str
@@ -53,6 +64,7 @@ class Location:
         self.dialect = dialect
         self.uri = uri
         self.resource = self
+        self.leaf = _leaf(value)
         self.children: dict[tuple[str | int, ...], Location] = {}
         #: Of a resource: its dynamic anchors; ``#`` stands for ``$recursiveAnchor``.
         self.dynamic_anchors: dict[str, Location] = {}
@@ -119,6 +131,9 @@ class Documents:
                     for keyword, value in schema.items()
                     if keyword in ("$ref", "definitions", "$defs")
                 }
+            if location.leaf is not None:
+                _check_leaf(location)
+                continue
             _check_keywords(schema, location)
             self._identify(schema, location)
             for keyword, steps, value in subschemas(schema, location.dialect):
@@ -303,6 +318,33 @@ def _check_keywords(schema: dict[str, Any], location: Location) -> None:
             )
     if "pattern" in schema:
         check_pattern(schema["pattern"], location.json_pointer + "/pattern")
+
+
+def _leaf(value: Any) -> str | None:
+    if not isinstance(value, dict) or len(value) > 8:
+        return None
+    for keyword, one in value.items():
+        if keyword in _HOLDING or keyword[:1] == "$" or isinstance(one, dict):
+            return None
+        if isinstance(one, list) and len(one) > 20:
+            return None
+    return repr(value)
+
+
+#: Keywords whose value is, or may hold, schemas.
+_HOLDING = frozenset((*HOLDERS, "items", "dependencies"))
+#: The most common schemas, those of single values, are checked once.
+_CHECKED_LEAVES: set[tuple[str, str]] = set()
+MAX_LEAVES = 20_000
+
+
+def _check_leaf(location: Location) -> None:
+    key = (location.dialect.name, location.leaf or "")
+    if key not in _CHECKED_LEAVES:
+        _check_keywords(location.value, location)
+        if len(_CHECKED_LEAVES) >= MAX_LEAVES:
+            _CHECKED_LEAVES.clear()
+        _CHECKED_LEAVES.add(key)
 
 
 def _hint(keyword: str, value: Any) -> str:

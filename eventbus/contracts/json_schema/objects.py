@@ -113,6 +113,8 @@ class Objects:
 
     def keys(self, name: str) -> list[Key]:
         """The ways in which the patterns may match `name`; several where that is not known."""
+        if not self._patterns:
+            return [Key(name, frozenset())]
         known, open_patterns = set(), []
         for pattern in self._patterns:
             matched = None if self._blurred else matches(pattern, name)

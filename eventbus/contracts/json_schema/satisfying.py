@@ -117,7 +117,6 @@ class Search:
 
     def __init__(self, max_steps: int = MAX_STEPS) -> None:
         self._steps_left = max_steps
-        self._known: dict[frozenset[Formula], Candidate | None] = {}
         self._open: dict[frozenset[Formula], int] = {}
         #: The outermost open question that an answer rests on.
         self._rests_on: float = math.inf
@@ -134,8 +133,8 @@ class Search:
         question = frozenset(formulas)
         if FALSE in question:
             return None
-        if question in self._known:
-            return self._known[question]
+        if question in _KNOWN:
+            return _KNOWN[question]
         if question in self._open:
             self._rests_on = min(self._rests_on, self._open[question])
             return None
@@ -151,7 +150,7 @@ class Search:
         finally:
             del self._open[question]
         if found is not None or self._rests_on >= level:
-            self._known[question] = found
+            _remember(question, found)
             self._rests_on = math.inf
         self._rests_on = min(self._rests_on, outside)
         return found
@@ -266,6 +265,17 @@ class Search:
     def _certain(self, branch: Branch, options: list[Formula]) -> bool:
         """Whether one of the options holds anyway."""
         return any(self._tried(branch, option.complement) is None for option in options)
+
+
+#: What has been found out, in all comparisons: versions of one schema have most in common.
+_KNOWN: dict[frozenset[Formula], Candidate | None] = {}
+MAX_KNOWN = 50_000
+
+
+def _remember(question: frozenset[Formula], found: Candidate | None) -> None:
+    if len(_KNOWN) >= MAX_KNOWN:
+        _KNOWN.clear()
+    _KNOWN[question] = found
 
 
 def _first_that_holds(values: Iterable[Any], formulas: Iterable[Formula]) -> Candidate | None:

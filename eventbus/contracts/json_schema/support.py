@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,9 @@ from eventbus.contracts.json_schema.canonical import canonical_text
 from eventbus.contracts.json_schema.compiling import Compiler
 from eventbus.contracts.json_schema.documents import Documents
 from eventbus.contracts.json_schema.explaining import explain
+from eventbus.contracts.json_schema.reading import read_schema
 from eventbus.contracts.json_schema.satisfying import Search
+from eventbus.contracts.json_schema.views import MARK, reader_view
 from eventbus.contracts.json_schema.wording import UNDECIDED
 from eventbus.contracts.schema import Schema
 
@@ -52,6 +56,20 @@ class JsonSchemaSupport:
         from eventbus.contracts.json_schema.derive import derive
 
         return derive(record, previous)
+
+
+def as_reader(schema: Schema) -> Schema:
+    """What reads by the contract `schema`: itself, if it was not derived from an event."""
+    if MARK not in schema.text:
+        return schema
+    return replace(schema, text=_reader_text(schema.text))
+
+
+@lru_cache(maxsize=MAX_KEPT)
+def _reader_text(text: str) -> str:
+    written = read_schema(text)
+    read = reader_view(written)
+    return text if read is written else json.dumps(read, ensure_ascii=False)
 
 
 def _compiled(schema: Schema) -> Compiler:
