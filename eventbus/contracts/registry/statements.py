@@ -76,7 +76,22 @@ _LOCK = (
 def lock(connection: Connection) -> None:
     """Make everybody else who writes to the registry wait for the end of this transaction."""
     if connection.execute(_LOCK).first() is None:
-        connection.execute(contract_subject.insert().values(subject=GLOBAL))
+        connection.execute(_insert_missing(connection), {"subject": GLOBAL})
+        connection.execute(_LOCK)
+
+
+def _insert_missing(connection: Connection) -> sa.Insert:
+    """An INSERT into the subjects' settings that leaves a row alone which is there."""
+    dialect = connection.dialect.name
+    if dialect == "sqlite":
+        return sqlite.insert(contract_subject).on_conflict_do_nothing()
+    if dialect == "postgresql":
+        return postgresql.insert(contract_subject).on_conflict_do_nothing()
+    from sqlalchemy.dialects import mysql
+
+    return mysql.insert(contract_subject).on_duplicate_key_update(
+        subject=contract_subject.c.subject
+    )
 
 
 def subjects(connection: Connection) -> dict[str, bool]:
