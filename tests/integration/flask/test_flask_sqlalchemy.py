@@ -52,10 +52,14 @@ class Shop:
             db.session.commit()
             return str(order.id)
 
+        @self.bus.source("order")
+        def order(id: int) -> Any:
+            return db.session.get(Order, id)
+
         @self.bus.handler("flask.order.placed", queue="receipts")
         def send_receipt(event: OrderPlaced, context: Context) -> None:
             self.sessions.append(db.session())
-            db.session.add(Receipt(order_id=event.order_id))
+            db.session.add(Receipt(order_id=context.fetch(event).id))
             db.session.commit()
 
         with app.app_context():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 
-from eventbus import Event, shared_handler
+from eventbus import Context, Event, shared_handler
 
 
 @shared_handler("order.#", queue="audit")
-async def audit(event: Event, *, logger: logging.Logger) -> None:
-    """A coroutine that writes with the ORM."""
+async def audit(event: Event, context: Context, logger: logging.Logger) -> None:
+    """A coroutine that asks the project's source of truth, and writes with the ORM."""
     from tests.integration.django.shop.models import Receipt
 
-    await Receipt.objects.acreate(order_id=event.order_id, handler="audit")  # type: ignore[attr-defined]
+    order = await context.fetch(event)
+    await Receipt.objects.acreate(order_id=order.pk, handler="audit")
     logger.warning("audited")
