@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from eventbus.contracts.compatibility import Compatibility, Difference, check_evolution
+from eventbus.contracts.compatibility import Difference
 from eventbus.contracts.gates.changes import change_between
+from eventbus.contracts.gates.evolution import evolution
 from eventbus.contracts.gates.findings import (
     CHANGED,
     DEPRECATED,
@@ -148,7 +149,8 @@ def _history(lock: LockFile, folder: str) -> list[Finding]:
     place = Location(shown_path(lock_path(folder, lock.subject)), 1)
     found = []
     for one in lock.versions[1:]:
-        compatibility = _allowed(lock, one.version)
+        earlier = [before.schema for before in lock.versions[: one.version - 1]]
+        compatibility = evolution(one.schema, earlier, lock.compatibility)
         for broken in breaks(compatibility.differences):
             with_it = f"version {one.version} of {lock.subject}"
             found.append(
@@ -173,16 +175,6 @@ def _said(broken: Break, version: str) -> str:
     backward = broken.difference.direction == "backward"
     reader, writer = (version, earlier) if backward else (f"who has {earlier}", "it")
     return f"{reader} cannot read {writer}: {located(broken.difference)}"
-
-
-def _allowed(lock: LockFile, version: int) -> Compatibility:
-    earlier = [one.schema for one in lock.versions[: version - 1]]
-    return check_evolution(
-        new=lock.versions[version - 1].schema,
-        previous=earlier,
-        mode=lock.compatibility,
-        format=lock.format,
-    )
 
 
 def _unreadable(bus: EventBus, lock: LockFile, readers: Iterable[Reader]) -> Iterator[Finding]:

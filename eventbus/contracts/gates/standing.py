@@ -11,10 +11,10 @@ from eventbus.contracts.compatibility import (
     Compatibility,
     Difference,
     Mode,
-    check_evolution,
 )
 from eventbus.contracts.derivation import writer_contract
 from eventbus.contracts.fingerprints import fingerprint, id_of
+from eventbus.contracts.gates.evolution import evolution
 from eventbus.contracts.gates.readers import broken_now
 from eventbus.contracts.lock_files import LockedVersion, LockFile, lock_path
 from eventbus.contracts.registry.port import Reader
@@ -98,12 +98,7 @@ def standing_of(
     if version is lock.newest:
         return replace(made, version=version)
     others = [one.schema for one in lock.versions if one is not version]
-    found = check_evolution(
-        new=contract if version is None else version.schema,
-        previous=others,
-        mode=mode or lock.compatibility,
-        format=lock.format,
-    )
+    found = evolution(version.schema if version else contract, others, mode or lock.compatibility)
     if version is not None:
         found = _renumbered(found, version.version)
     ours = [reader for reader in readers if reader.subject == made.subject]
