@@ -37,6 +37,7 @@ from eventbus.contracts.registry.refusals import (
     VersionDeleted,
     VersionNotDeletedYet,
 )
+from eventbus.contracts.registry.serialized import with_text
 from eventbus.contracts.registry.statements import GLOBAL, StoredSchema, StoredVersion
 from eventbus.contracts.registry.subject_names import checked_subject
 from eventbus.contracts.schema import Schema
@@ -634,7 +635,8 @@ def _given(
         raise InvalidSchema("the schema has half of a surrogate pair in it") from None
     if "\0" in schema.text:
         raise InvalidSchema("the schema has a NUL character in it")
-    return resolve(connection, schema.format, schema.text, references, deleted=deleted)
+    found = resolve(connection, schema.format, schema.text, references, deleted=deleted)
+    return with_text(found)
 
 
 def _with_id(versions: Sequence[RegisteredSchema], id: int | None) -> RegisteredSchema | None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from eventbus.contracts import Mode
 from eventbus.contracts.registry.database import DatabaseRegistry
 from eventbus.contracts.registry.server.application import RegistryApplication
 from eventbus.contracts.registry.server.guard import Guard
 from eventbus.contracts.registry.server.listening import RegistryServer
-from eventbus.contracts.wire.frame import unframe
+from eventbus.contracts.wire.frame import unframe, unframe_protobuf
 from tests.integration.registry.schemas import avro_text, json_schema
 
 confluent = pytest.importorskip("confluent_kafka.schema_registry")
@@ -27,6 +31,10 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerialize
 from confluent_kafka.schema_registry.json_schema import (  # noqa: E402
     JSONDeserializer,
     JSONSerializer,
+)
+from confluent_kafka.schema_registry.protobuf import (  # noqa: E402
+    ProtobufDeserializer,
+    ProtobufSerializer,
 )
 from confluent_kafka.serialization import MessageField, SerializationContext  # noqa: E402
 
@@ -191,3 +199,53 @@ def test_a_message_of_an_older_writer_is_read(
     client.register_schema("orders-value", Schema(text, "AVRO"))
     read = AvroDeserializer(client, text)(old, VALUE)
     assert read == {"order_id": "o-1", "note": "none"}
+
+
+_COMMON = 'syntax = "proto3"; package shop; message Address { string street = 1; }'
+_ORDER = """
+syntax = "proto3";
+package shop;
+import "common.proto";
+import "google/protobuf/timestamp.proto";
+message Other { string text = 1; }
+message Order {
+  string order_id = 1;
+  Address address = 2;
+  map<string, int32> counts = 3;
+  google.protobuf.Timestamp paid_at = 4;
+}
+"""
+
+
+def message_class(tmp_path: Path) -> Any:
+    """What protoc makes of two files."""
+    (tmp_path / "common.proto").write_text(_COMMON)
+    (tmp_path / "order.proto").write_text(_ORDER)
+    output = tmp_path / "set"
+    options = (f"-I{tmp_path}", "--include_imports", f"--descriptor_set_out={output}")
+    command = (sys.executable, "-m", "grpc_tools.protoc", *options, "order.proto")
+    subprocess.run(command, check=True)
+    pool = descriptor_pool.DescriptorPool()
+    for file in descriptor_pb2.FileDescriptorSet.FromString(output.read_bytes()).file:
+        pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("shop.Order"))
+
+
+def test_a_protobuf_message_goes_there_and_back(
+    client: SchemaRegistryClient, served: DatabaseRegistry, tmp_path: Path
+) -> None:
+    order = message_class(tmp_path)
+    data = order(order_id="o-1", counts={"a": 1})
+    data.address.street = "High Street"
+    serialise = ProtobufSerializer(order, client, {"use.deprecated.format": False})
+    message = serialise(data, VALUE)
+    id, indexes, payload = unframe_protobuf(message)
+    assert indexes == (1,)
+    assert order.FromString(payload) == data
+    registered = served.by_id(id)
+    # The client has sent descriptors; whoever looks at the registry sees the files.
+    assert "message Order {" in registered.schema.text
+    assert "message Address {" in registered.schema.references["common.proto"]
+    client.clear_caches()
+    read = ProtobufDeserializer(order, {"use.deprecated.format": False}, client)(message, VALUE)
+    assert read == data

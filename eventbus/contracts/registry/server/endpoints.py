@@ -13,6 +13,7 @@ from eventbus.contracts.registry.access import Access
 from eventbus.contracts.registry.database import DatabaseRegistry
 from eventbus.contracts.registry.port import Reference, RegisteredSchema
 from eventbus.contracts.registry.refusals import UnknownId
+from eventbus.contracts.registry.serialized import serialized
 from eventbus.contracts.registry.server.errors import (
     InvalidAccess,
     InvalidCompatibility,
@@ -83,6 +84,11 @@ class Call:
             raise UnknownId(f"{printable(text[:40])!r} is no id of a schema")
         return int(text)
 
+    @property
+    def wants_serialized(self) -> bool:
+        """Whether Protobuf schemas are to be answered as descriptors."""
+        return self.query.text("format") == "serialized"
+
     def submission(self) -> Submission:
         """The schema in the body, with the latest versions where it refers to those."""
         found = submission(self.body)
@@ -139,17 +145,13 @@ def _look_up(call: Call) -> dict[str, Any]:
     found = call.registry.look_up(
         call.subject, given.schema, given.references, deleted=call.query.flag("deleted")
     )
-    return _registered_form(found)
+    return _registered_form(call, found)
 
 
-def _registered_form(found: RegisteredSchema) -> dict[str, Any]:
+def _registered_form(call: Call, found: RegisteredSchema) -> dict[str, Any]:
+    schema = serialized(found.schema) if call.wants_serialized else found.schema
     return forms.version_form(
-        found.subject,
-        found.version,
-        found.id,
-        found.schema.format,
-        found.schema.text,
-        found.references,
+        found.subject, found.version, found.id, schema.format, schema.text, found.references
     )
 
 
@@ -180,7 +182,7 @@ def _register(call: Call) -> dict[str, Any]:
 
 
 def _version(call: Call) -> dict[str, Any]:
-    return _registered_form(_found_version(call))
+    return _registered_form(call, _found_version(call))
 
 
 def _found_version(call: Call) -> RegisteredSchema:
@@ -209,8 +211,13 @@ def _referenced_by(call: Call) -> list[int]:
 
 
 def _by_id(call: Call) -> dict[str, Any]:
-    found = call.registry.stored_by_id(call.id)
-    form = forms.schema_form(found.format, found.text, found.references)
+    if call.wants_serialized:
+        registered = call.registry.by_id(call.id)
+        schema, references = serialized(registered.schema), registered.references
+        form = forms.schema_form(schema.format, schema.text, references)
+    else:
+        found = call.registry.stored_by_id(call.id)
+        form = forms.schema_form(found.format, found.text, found.references)
     if call.query.flag("fetchMaxId"):
         form["maxId"] = call.registry.highest_id()
     return form
