@@ -49,7 +49,7 @@ class Gone(EventBusError):
     thing: str | None = None
 
     def __init__(self, reason: object = "") -> None:
-        self.reason = str(reason)
+        self.reason: str | None = str(reason)
         super().__init__(self.reason)
 
 

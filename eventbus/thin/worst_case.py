@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -221,8 +220,8 @@ def _choices(field: plain.Field[Any]) -> int | None:
 def _plain_width(field: plain.Field[Any]) -> Width | None:
     for validator in _validators(field):
         if isinstance(validator, validate.Regexp):
-            expression: re.Pattern[str] = validator.regex
-            width = width_of(expression.pattern, expression.flags)
+            pattern, flags = validator.regex.pattern, validator.regex.flags
+            width = width_of(pattern, flags) if isinstance(pattern, str) else None
             if width is not None:
                 return width
     return None
