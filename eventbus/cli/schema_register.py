@@ -35,7 +35,7 @@ def command(break_readers: bool, as_json: bool) -> None:
 
     \b
     --json: {"ok": BOOLEAN, "versions": [{"event", "version", "id": NUMBER|null, "outcome":
-             "registered"|"known"|"refused"|"diverged", "why", "readers": [TEXT]}]}
+             "registered"|"known"|"refused"|"diverged", "why", "change", "readers": [TEXT]}]}
     """
     from eventbus.cli.terminal import print_json
     from eventbus.contracts.gates.registering import register_contracts
@@ -75,6 +75,7 @@ def _shape(one: Registration) -> dict[str, Any]:
         "id": one.id,
         "outcome": one.outcome.value,
         "why": one.why or None,
+        "change": one.change or None,
         "readers": list(one.readers),
     }
 
@@ -88,9 +89,9 @@ def _show(done: list[Registration]) -> None:
             print_line(f"{one.subject} version {one.version}: registered with id {one.id}")
         elif not one.done:
             print_styled(f"{one.subject} version {one.version}: {one.outcome.value}", "bold red")
-            print_styled(one.why, "", indent=4)
             for reader in one.readers:
-                print_styled(f"breaks {reader}", "bold", indent=4)
+                print_styled(f"{one.change} breaks {reader}", "bold", indent=4)
+            print_styled(one.why, "", indent=4)
     print_line(_summary(done))
 
 

@@ -11,14 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from eventbus.contracts.fingerprints import fingerprint
+from eventbus.contracts.gates.changes import change_between
 from eventbus.contracts.gates.readers import broken_now
 from eventbus.contracts.lock_files import LockedVersion, LockFile
 from eventbus.contracts.registry.port import RegisteredSchema, Registry
 from eventbus.errors import IncompatibleContract, InvalidSchema, UnknownSchema
 
 _BREAKS_READERS = (
-    "the compatibility mode allows it, but readers that are running do not; deploy them first, or "
-    "give --break-readers"
+    "readers that are running could not read it: take the change back, or change these readers "
+    "first and deploy them; --break-readers registers it all the same where the mode allows it"
 )
 
 
@@ -42,6 +43,8 @@ class Registration:
         The registry's number of the schema, where it has it.
     why:
         Of what was refused or has diverged.
+    change:
+        What was done to the version before it.
     readers:
         Who could not read it, and why.
     """
@@ -51,6 +54,7 @@ class Registration:
     outcome: Outcome
     id: int | None = None
     why: str = ""
+    change: str = ""
     readers: tuple[str, ...] = ()
 
     @property
@@ -114,15 +118,15 @@ def _registration(
         return Registration(subject, number, Outcome.KNOWN, registered.id)
     if max(known, default=0) >= number:
         return Registration(subject, number, Outcome.DIVERGED, why=diverged(subject, number))
-    readers = registry.readers(subject)
     before = lock.versions[number - 2].schema if number > 1 else None
-    broken = broken_now(readers, version.schema, before)
+    broken = broken_now(registry.readers(subject), version.schema, before)
+    change = change_between(before, version.schema) if before else ""
     if broken and not break_readers:
-        return Registration(subject, number, Outcome.REFUSED, why=_BREAKS_READERS, readers=broken)
+        return Registration(subject, number, Outcome.REFUSED, None, _BREAKS_READERS, change, broken)
     try:
         made = registry.register(subject, version.schema)
     except (IncompatibleContract, InvalidSchema) as error:
-        return Registration(subject, number, Outcome.REFUSED, why=str(error), readers=broken)
+        return Registration(subject, number, Outcome.REFUSED, None, str(error), change, broken)
     if made.version != number:
         return Registration(subject, number, Outcome.DIVERGED, made.id, diverged(subject, number))
     return Registration(subject, number, Outcome.REGISTERED, made.id)
