@@ -16,29 +16,36 @@ from eventbus.event import Struct
 
 
 class Ref(Struct):
-    """Which thing: its type and its identifier.
+    """Which thing: its type and its identifier."""
 
-    On the wire it is an object of two strings, in every format.
-
-    Parameters
-    ----------
-    type:
-        Small letters, digits, ``_``, ``-`` and ``.``, such as ``order``; at most 64. It is the name
-        of the source that knows the thing: `eventbus.EventBus.source`.
-    id:
-        A string of at most 128 ASCII letters, digits and ``_.:/+=~-``, so that it can stand in
-        a URL and in a log; an e-mail address is no identifier. A UUID or an integer is written as
-        its text.
-
-    Example::
-
-        Ref("order", order.id)
-    """
+    # That sentence is in the contract of each event with a reference; the rest is below.
 
     type: Annotated[str, Regexp(r"[a-z][a-z0-9_.-]{0,63}\Z")]
     id: Annotated[str, Regexp(r"[A-Za-z0-9_.:/+=~-]{1,128}\Z")]
 
     def __init__(self, type: str, id: str | int | UUID) -> None:  # noqa: A002 - as on the wire
+        """Refer to a thing.
+
+        On the wire a reference is an object of two strings, in every format.
+
+        Parameters
+        ----------
+        type:
+            Small letters, digits, ``_``, ``-`` and ``.``, such as ``order``; at most 64. It is the
+            name of the source that knows the thing: `eventbus.EventBus.source`.
+        id:
+            At most 128 ASCII letters, digits and ``_.:/+=~-``, so that it can stand in a URL and in
+            a log; an e-mail address is no identifier. A UUID or an integer is written as its text.
+
+        Raises
+        ------
+        ValidationError
+            `type` or `id` is something else.
+
+        Example::
+
+            Ref("order", order.id)
+        """
         super().__init__(type=type, id=_text(id))
 
     def __str__(self) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from eventbus import Event, Ref, ValidationError
+from eventbus.contracts.schema import Format, Schema
+from eventbus.declared import record_of
 
 SOME_ID = UUID("0199c2f1-0000-7000-8000-000000000001")
 
@@ -52,3 +55,13 @@ def test_what_is_no_reference_is_refused(kind: Any, id: Any) -> None:
         Ref(kind, id)
     with pytest.raises(ValidationError):
         CommentAdded.__read__({"comment": {"type": kind, "id": id}})
+
+
+@pytest.mark.parametrize("format", ["avro", "protobuf"])
+def test_a_reference_has_a_form_in_every_format(format: str) -> None:
+    package = import_module(f"eventbus.contracts.{format}")
+    contract = Schema(Format(format), package.SUPPORT.derive(record_of(CommentAdded), ()))
+    event = CommentAdded(comment=Ref("comment", 17), subject=Ref("order", SOME_ID))
+    body = package.CODEC.encoder(CommentAdded, contract)(event)
+    assert package.CODEC.reader(CommentAdded, contract)(body) == event
+    assert package.CODEC.decoder(contract)(body) == event.__wire__()
