@@ -23,7 +23,7 @@ class Ref(Struct):
     type: Annotated[str, Regexp(r"[a-z][a-z0-9_.-]{0,63}\Z")]
     id: Annotated[str, Regexp(r"[A-Za-z0-9_.:/+=~-]{1,128}\Z")]
 
-    def __init__(self, type: str, id: str | int | UUID) -> None:  # noqa: A002 - as on the wire
+    def __init__(self, type: str, id: str | int | UUID) -> None:
         """Refer to a thing.
 
         On the wire a reference is an object of two strings, in every format.
