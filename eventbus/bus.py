@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from eventbus.attributes import check_source
 from eventbus.breaker import DEFAULT_BREAKER, Breaker
 from eventbus.dependencies import Dependencies
 from eventbus.discovery import import_modules
@@ -107,7 +108,7 @@ class EventBus:
         framework: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
-        self.service = check_name_part("service name", service)
+        self.service = check_source(check_name_part("service name", service))
         framework = project.settings() if framework is None else framework
         self.settings = Settings.load(settings, framework=framework)
         self.retry = retry or Retry()

@@ -1,10 +1,14 @@
 """The CloudEvents 1.0 envelope of an event, and its form as an AMQP message.
 
+What the standard demands is demanded (`eventbus.attributes`): an event without an id is refused,
+never given one.
+
 Binary mode of the CloudEvents AMQP protocol binding (§3.1): attributes travel as headers
 ``cloudEvents_<name>``, ``datacontenttype`` as the AMQP property ``content-type``, the data as the
 body. Read are also the prefixes ``cloudEvents:`` (the same binding) and ``ce-`` (the HTTP
 binding's, which gateways leave in). ``message_id``, ``type``, ``timestamp`` and ``correlation_id``
-are mirrored into AMQP properties for people and tools that look at the queue.
+are mirrored into AMQP properties for people and tools that look at the queue. Structured mode is in
+`eventbus.structured`; the content type says which of the two a message is in.
 """
 
 from __future__ import annotations
@@ -16,13 +20,26 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from eventbus.attributes import (
+    canonical,
+    is_absolute_uri,
+    is_name,
+    is_string,
+    is_uri_reference,
+    moment,
+)
 from eventbus.errors import UndecodableMessage, ValidationError
 from eventbus.fields import format_timestamp, parse_timestamp
-from eventbus.message import Message
+from eventbus.message import WORKER_HEADERS, Message
 
 PREFIX = "cloudEvents_"
-_PREFIXES = (PREFIX, "cloudEvents:", "ce-")
+PREFIXES = (PREFIX, "cloudEvents:", "ce-")
 CONTENT_TYPE = "application/json"
+STRUCTURED_CONTENT_TYPE = "application/cloudevents+json"
+#: AMQP protocol binding §3: what begins so is in structured mode, whatever else the message has.
+_STRUCTURED = "application/cloudevents"
+#: Bytes of the data of an event in structured mode, where no setting is at hand that says how many.
+STRUCTURED_MAX_BYTES = 4 * 1024 * 1024
 
 #: Bytes of an id, a source or a type: more would not fit the idempotency tables, nor the AMQP
 #: properties that mirror them (short strings, AMQP 0-9-1 §4.2.5.3) when the event causes others.
@@ -39,6 +56,14 @@ KNOWN_ATTRIBUTES = frozenset(
 _EXTENSION = re.compile(r"[a-z0-9]{1,20}", re.ASCII)
 _EXTENSIONS_MAX = 32
 _EXTENSION_MAX_LENGTH = 1_000
+
+#: What `read_envelope` reads, and what of it is not to be empty where it is there (§3.1).
+_READ = KNOWN_ATTRIBUTES - {"data", "datacontenttype"}
+_NOT_EMPTY = ("subject", "dataschema", "partitionkey")
+#: What no attribute of a stranger's can hide in, and so what needs no second look.
+_USUAL_HEADERS = {PREFIX + name for name in _READ} | WORKER_HEADERS
+#: As long as browsers and servers take them.
+URI_MAX_LENGTH = 2_048
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -112,11 +137,7 @@ def check_extensions(attributes: Mapping[str, str]) -> None:
                 f"{name[:80]!r} cannot be an extension attribute; use up to 20 lower-case letters "
                 f"and digits, and none of CloudEvents' own names"
             )
-        if (
-            not isinstance(value, str)
-            or len(value) > _EXTENSION_MAX_LENGTH
-            or any(c < " " or "\ud800" <= c <= "\udfff" for c in value)
-        ):
+        if not isinstance(value, str) or len(value) > _EXTENSION_MAX_LENGTH or not is_string(value):
             raise ValidationError(
                 f"attribute {name}={value!r:.80} cannot be used; give a string of up to "
                 f"{_EXTENSION_MAX_LENGTH:,} characters without control characters"
@@ -124,13 +145,13 @@ def check_extensions(attributes: Mapping[str, str]) -> None:
 
 
 def extensions_of(headers: Mapping[str, Any]) -> dict[str, str]:
-    """The CloudEvents extension attributes in the headers of a message."""
-    found = _attributes_of(headers)
-    return {
-        name: value
-        for name, value in found.items()
-        if name not in KNOWN_ATTRIBUTES and isinstance(value, str)
-    }
+    """The CloudEvents extension attributes in the headers of a message, in their canonical form."""
+    found = {}
+    for name, value in _attributes_of(headers).items():
+        text = None if name in KNOWN_ATTRIBUTES else canonical(value)
+        if text is not None:
+            found[name] = text
+    return found
 
 
 def to_message(attributes: dict[str, str], body: bytes, timestamp: int) -> Message:
@@ -174,15 +195,39 @@ class _HeaderNames(dict[str, str]):
 _HEADER_NAMES = _HeaderNames()
 
 
-def read_envelope(message: Message) -> Envelope:
-    """Read the envelope of an incoming message.
+def in_binary_mode(message: Message, max_bytes: int = STRUCTURED_MAX_BYTES) -> Message:
+    """`message` itself, or where it is in structured mode the one that says the same in binary.
+
+    Parameters
+    ----------
+    max_bytes:
+        Of the data; what is larger is not looked into.
 
     Raises
     ------
     UndecodableMessage
-        It is no CloudEvents 1.0 message in binary mode, or its attributes contradict it. The
-        text says which attribute.
+        It is a batch, of an event format that is not read, or no such document.
     """
+    content_type = message.content_type
+    if content_type == CONTENT_TYPE or content_type is None:
+        return message
+    if content_type[: len(_STRUCTURED)].lower() != _STRUCTURED:
+        return message
+    from eventbus.structured import unpacked
+
+    return unpacked(message, max_bytes)
+
+
+def read_envelope(message: Message) -> Envelope:
+    """Read the envelope of an incoming message, in binary or in structured mode.
+
+    Raises
+    ------
+    UndecodableMessage
+        It is no CloudEvents 1.0 message, or its attributes contradict that. The text says which
+        attribute.
+    """
+    message = in_binary_mode(message)
     headers = message.headers
     get = headers.get
     found: dict[str, Any]
@@ -200,8 +245,13 @@ def read_envelope(message: Message) -> Envelope:
             "traceparent": get("cloudEvents_traceparent"),
             "dataschema": get("cloudEvents_dataschema"),
         }
+        if not headers.keys() <= _USUAL_HEADERS:
+            _check_extensions(_attributes_of(headers, (PREFIX,)))
     else:
         found = _attributes_of(headers)
+        if "id" in found:
+            _check_extensions(found)
+        found = {name: value for name, value in found.items() if name in _READ}
     if not found.get("id"):
         raise UndecodableMessage(
             "no CloudEvents attributes in the headers: cloudEvents_id is missing or empty; the "
@@ -221,6 +271,7 @@ def read_envelope(message: Message) -> Envelope:
             raise UndecodableMessage(
                 f"CloudEvents attribute {name!r} has more than {ID_MAX_BYTES} bytes"
             )
+    _check_uris(found["source"], found.get("dataschema"))
     return Envelope(
         found["id"],
         found["source"],
@@ -236,37 +287,70 @@ def read_envelope(message: Message) -> Envelope:
 
 
 def _check_texts(found: dict[str, Any]) -> None:
-    """Refuse what is no text, or text that neither UTF-8 nor PostgreSQL can hold."""
+    """Refuse what is no text, or none that CloudEvents allows; write a native time as text."""
+    values = [value for value in found.values() if value is not None]
     try:
-        joined = "".join([value for value in found.values() if value is not None])
+        joined = "".join(values)
     except TypeError:
         joined = "\0"
-    if joined.isascii() and "\0" not in joined:
-        return
-    for name, value in found.items():
-        if value is not None:
-            _check_text(name, value)
+    if not (joined.isascii() and joined.isprintable()):
+        for name, value in found.items():
+            if value is not None:
+                found[name] = _text(name, value)
+    if "" in values:
+        for name in _NOT_EMPTY:
+            if found.get(name) == "":
+                raise UndecodableMessage(f"CloudEvents attribute {name!r} is empty")
 
 
-def _check_text(name: str, value: object) -> None:
+def _text(name: str, value: object) -> str:
+    if name == "time" and isinstance(value, datetime):
+        return moment(value)
     if not isinstance(value, str):
         raise UndecodableMessage(f"CloudEvents attribute {_shown(name)} is not a string")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        storable = False
-    else:
-        storable = "\0" not in value
-    if not storable:
+    if not is_string(value):
         raise UndecodableMessage(
-            f"CloudEvents attribute {_shown(name)} contains NUL or a lone surrogate"
+            f"CloudEvents attribute {_shown(name)} contains a control character, a lone surrogate "
+            f"or a noncharacter"
+        )
+    return value
+
+
+def _check_extensions(found: Mapping[str, Any]) -> None:
+    """Refuse names that no attribute has, and values of no type that one has (§3.1, §3.3)."""
+    for name, value in found.items():
+        if not is_name(name):
+            raise UndecodableMessage(
+                f"{_shown(name)} is no name of a CloudEvents attribute; those have lower-case "
+                f"letters and digits, and are not 'data'"
+            )
+        if name not in KNOWN_ATTRIBUTES and value is not None and canonical(value) is None:
+            raise UndecodableMessage(
+                f"CloudEvents attribute {_shown(name)} has the value {_shown(value)}, which is no "
+                f"string, boolean, 32-bit integer, binary or timestamp that CloudEvents allows"
+            )
+
+
+def _check_uris(source: str, dataschema: str | None) -> None:
+    if not is_uri_reference(source):
+        raise UndecodableMessage(
+            f"CloudEvents attribute 'source' is no URI reference (RFC 3986): {_shown(source)}"
+        )
+    if dataschema is not None and not (
+        len(dataschema) <= URI_MAX_LENGTH and is_absolute_uri(dataschema)
+    ):
+        raise UndecodableMessage(
+            f"CloudEvents attribute 'dataschema' is no absolute URI (RFC 3986): "
+            f"{_shown(dataschema)}"
         )
 
 
-def _attributes_of(headers: Mapping[str, Any]) -> dict[str, Any]:
+def _attributes_of(
+    headers: Mapping[str, Any], prefixes: tuple[str, ...] = PREFIXES
+) -> dict[str, Any]:
     found = {}
     for header, value in headers.items():
-        for prefix in _PREFIXES:
+        for prefix in prefixes:
             if header.startswith(prefix):
                 found[header[len(prefix) :]] = value
     return found
@@ -310,8 +394,13 @@ def load_data(message: Message, max_bytes: int) -> Any:
             f"content-type {_shown(content_type)} is not read; application/json, application/avro "
             f"and application/protobuf are"
         )
+    return load_json(message.body)
+
+
+def load_json(body: bytes) -> Any:
+    """One JSON value, strictly (see `load_data`): UndecodableMessage where it is none."""
     try:
-        return _decoder.decode(message.body.decode())
+        return _decoder.decode(body.decode())
     except UnicodeDecodeError:
         raise UndecodableMessage("the body is not UTF-8") from None
     except RecursionError:

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 from eventbus.errors import ConfigurationError
 
+BINARY, STRUCTURED = "binary", "structured"
+
 DEFAULT_DATABASE_URL = "sqlite:///eventbus.db"
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -71,6 +73,9 @@ class Settings:
         handler may be allowed to run longer.
     max_message_bytes:
         The largest body that is published or read.
+    content_mode:
+        How CloudEvents travel: ``binary``, attributes as headers beside the data, or
+        ``structured``, both in one JSON document. Workers read either.
     contracts:
         The folder with the lock files of the contracts, relative to the current one.
     registry_url:
@@ -98,6 +103,7 @@ class Settings:
     idempotency_failure: str = "pause"
     consumer_timeout: timedelta = timedelta(minutes=30)
     max_message_bytes: int = 1024 * 1024
+    content_mode: str = BINARY
     contracts: str = "contracts"
     registry_url: str | None = None
     require_contract: bool = False
@@ -425,6 +431,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "unroutable": _one_of("log", "fail"),
     "idempotency_failure": _one_of("pause", "continue"),
     "max_message_bytes": _bytes,
+    "content_mode": _one_of(BINARY, STRUCTURED),
     "contracts": _folder,
     "registry_url": _registry_url,
     "require_contract": _yes_or_no,

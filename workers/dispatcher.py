@@ -398,7 +398,7 @@ class Dispatcher:
         unsendable: list[tuple[StoredRow, Change]] = []
         for row in rows:
             try:
-                messages.append(to_publication(row))
+                messages.append(to_publication(row, self._bus.settings.content_mode))
                 sendable.append(row)
             except UnsendableRow as error:
                 log.error("parked in the outbox: %s", error)

@@ -105,7 +105,7 @@ class Housekeeping:
         in_time = True
         while in_time and (rows := self._log.unrouted_rows(name, last, limit)):
             last = rows[-1].seq
-            sendable, messages = _messages(rows)
+            sendable, messages = _messages(rows, self._bus.settings.content_mode)
             confirmations = publisher.publish(messages).result()
             routed = [
                 row.seq
@@ -133,12 +133,14 @@ class Housekeeping:
         _delete_in_batches(lambda: keys.purge_expired(DELETE_BATCH))
 
 
-def _messages(rows: Sequence[StoredRow]) -> tuple[list[StoredRow], list[Message]]:
+def _messages(
+    rows: Sequence[StoredRow], content_mode: str
+) -> tuple[list[StoredRow], list[Message]]:
     """The rows that can be sent, and their messages; a damaged one stays in the log as it is."""
     sendable, messages = [], []
     for row in rows:
         try:
-            messages.append(to_publication(row))
+            messages.append(to_publication(row, content_mode))
             sendable.append(row)
         except UnsendableRow as error:
             log.error("not sent again: %s", error)

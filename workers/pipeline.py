@@ -104,6 +104,8 @@ def _open(work: Work, subscription: Subscription, receiving: Receiving) -> None:
         work.wait_ms = _early_ms(message.headers.get(NOT_BEFORE_HEADER))
         if work.wait_ms is not None:
             return
+    message = receiving.opened(message)
+    work.headers = message.headers
     envelope = read_envelope(message)
     if delivery.from_exchange and envelope.type != message.routing_key:
         raise UndecodableMessage(
@@ -264,7 +266,7 @@ class Invoker:
             job.handler.name,
             job.work.delivery.queue,
             job.attempt,
-            job.work.delivery.message.headers,
+            job.work.headers,
             loop=self._invocation.loop,
         )
 

@@ -110,6 +110,8 @@ class Work:
     ----------
     parked:
         Why the message as a whole cannot be handled; it then has no jobs.
+    headers:
+        Of the message in binary mode, whichever it came in: with the event's attributes.
     wait_ms:
         Milliseconds until it is looked at again: it came back too soon, or nobody can say yet what
         it was written with.
@@ -119,6 +121,7 @@ class Work:
     jobs: list[Job] = field(default_factory=list)
     parked: str | None = None
     wait_ms: int | None = None
+    headers: dict[str, Any] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:

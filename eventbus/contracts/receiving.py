@@ -22,7 +22,7 @@ from eventbus.contracts.wire.codecs import codec_of, unframed
 from eventbus.contracts.wire.content_types import binary_format
 from eventbus.contracts.wire.frame import is_framed, unframe
 from eventbus.contracts.writers import Writer, WriterSchemas, named
-from eventbus.envelope import CONTENT_TYPE, Envelope, check_body, load_data
+from eventbus.envelope import CONTENT_TYPE, Envelope, check_body, in_binary_mode, load_data
 from eventbus.errors import EventBusError, UndecodableMessage, ValidationError
 from eventbus.event import Event
 from eventbus.message import Message
@@ -69,6 +69,16 @@ class Receiving:
         self._writers = WriterSchemas(bus)
         self._written: dict[tuple[str, int, tuple[int, ...], int], Written] = {}
 
+    def opened(self, message: Message) -> Message:
+        """`message` in binary mode, which it need not have come in (`eventbus.structured`).
+
+        Raises
+        ------
+        UndecodableMessage
+            It is in structured mode, but no event, too large, or a batch.
+        """
+        return in_binary_mode(message, self._max_bytes)
+
     def receive(self, message: Message, envelope: Envelope) -> Received:
         """Decode as much as can be without the handler's class.
 
@@ -79,6 +89,7 @@ class Receiving:
         RegistryUnavailable
             What would know its schema does not answer: it may be read later.
         """
+        message = self.opened(message)
         content_type = message.content_type
         if content_type is not None and content_type != CONTENT_TYPE:
             format = binary_format(content_type)
@@ -94,6 +105,7 @@ class Receiving:
         EventBusError
             They cannot be decoded; the text says why.
         """
+        message = self.opened(message)
         format = binary_format(message.content_type or "")
         if format is None:
             return load_data(message, self._max_bytes)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from eventbus.attributes import is_string
 from eventbus.context import current_context
 from eventbus.envelope import Envelope, check_extensions, epoch_ms
 from eventbus.errors import ValidationError
@@ -143,15 +144,11 @@ def _delay_ms(delay: timedelta | None) -> int:
 
 
 def _text(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value or len(value) > KEY_MAX_LENGTH or "\0" in value:
+    if not isinstance(value, str) or not 0 < len(value) <= KEY_MAX_LENGTH or not is_string(value):
         raise ValidationError(
-            f"{name}={value!r:.80} cannot be used; give 1 to {KEY_MAX_LENGTH} characters "
-            f"without NUL"
+            f"{name}={value!r:.80} cannot be used; give 1 to {KEY_MAX_LENGTH} characters, none of "
+            f"them a control character or a lone surrogate"
         )
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValidationError(f"{name}={value!r:.80} has a lone surrogate") from None
     return value
 
 

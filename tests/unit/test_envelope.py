@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventbus.envelope import Envelope, dump_data, epoch_ms, load_data, read_envelope, to_message
+from eventbus.envelope import (
+    Envelope,
+    dump_data,
+    epoch_ms,
+    extensions_of,
+    load_data,
+    read_envelope,
+    to_message,
+)
 from eventbus.errors import UndecodableMessage
 from eventbus.message import Message
 
@@ -110,16 +118,125 @@ def test_a_longest_id_is_accepted() -> None:
 
 @pytest.mark.parametrize("value", [7, b"7", True, ["7"], {"7": 7}, 7.5, NOON])
 def test_an_attribute_that_is_no_string_is_refused(value: object) -> None:
-    for attribute in ("id", "subject", "time"):
+    for attribute in ("id", "subject") if value is NOON else ("id", "subject", "time"):
         with pytest.raises(UndecodableMessage, match=f"'{attribute}' is not a string"):
             read(**{attribute: value})
 
 
-@pytest.mark.parametrize("value", ["a\0b", "\ud800", "a\udfffb"])
+@pytest.mark.parametrize(
+    "value",
+    ["a\0b", "\ud800", "a\udfffb", "a\nb", "\x7f", "\x85", "\ufdd0", "\uffff", "\U0010fffe"],
+)
 @pytest.mark.parametrize("attribute", ["id", "source", "subject", "partitionkey", "traceparent"])
-def test_text_that_no_database_holds_is_refused(attribute: str, value: str) -> None:
-    with pytest.raises(UndecodableMessage, match="NUL or a lone surrogate"):
+def test_text_that_cloudevents_does_not_allow_is_refused(attribute: str, value: str) -> None:
+    with pytest.raises(UndecodableMessage, match=f"'{attribute}' contains a control character"):
         read(**{attribute: value})
+
+
+def test_text_that_cloudevents_allows_is_read() -> None:
+    text = "Zürich \u202e 🎉 \ue000 \U0010fffd~"
+    assert read(id=text, subject=text).subject == text
+
+
+@pytest.mark.parametrize("attribute", ["subject", "dataschema", "partitionkey"])
+def test_an_attribute_that_is_there_is_not_empty(attribute: str) -> None:
+    with pytest.raises(UndecodableMessage, match=f"'{attribute}' is empty"):
+        read(**{attribute: ""})
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [("tenant", True), ("t1", True), ("averylongnameofanattribute", True), ("7", True)]
+    + [
+        (name, False) for name in ("Tenant", "ten_ant", "ten-ant", "data", "", "ténant", "a b", "١")
+    ],
+)
+@pytest.mark.parametrize("prefix", ["cloudEvents_", "cloudEvents:", "ce-"])
+def test_the_name_of_an_attribute_has_lower_case_letters_and_digits(
+    prefix: str, name: str, allowed: bool
+) -> None:
+    sent = message(headers={**headers(prefix), prefix + name: "x"})
+    if allowed:
+        assert read_envelope(sent) == FULL
+        assert extensions_of(sent.headers) == {name: "x"}
+    else:
+        with pytest.raises(UndecodableMessage, match="no name of a CloudEvents attribute"):
+            read_envelope(sent)
+
+
+def test_headers_that_are_no_attributes_may_be_called_anything() -> None:
+    assert read_envelope(message(headers={**headers(), "X_Y-z": 7.5, "ce-Z": []})) == FULL
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("x", "x"),
+        (True, "true"),
+        (False, "false"),
+        (-7, "-7"),
+        (2**31 - 1, "2147483647"),
+        (b"\x00\xff", "AP8="),
+        (NOON, "2026-01-31T12:00:00.123456Z"),
+        (NOON.replace(tzinfo=None), "2026-01-31T12:00:00.123456Z"),
+        (2**31, None),
+        (7.5, None),
+        ([], None),
+        ({}, None),
+        ("a\nb", None),
+    ],
+)
+def test_an_extension_may_have_a_native_value(value: object, expected: str | None) -> None:
+    sent = message(headers={**headers(), "cloudEvents_tenant": value})
+    if expected is None:
+        with pytest.raises(UndecodableMessage, match="'tenant' has the value"):
+            read_envelope(sent)
+    else:
+        read_envelope(sent)
+        assert extensions_of(sent.headers) == {"tenant": expected}
+
+
+def test_an_attribute_without_a_value_is_none() -> None:
+    sent = message(headers={**headers(), "cloudEvents_tenant": None})
+    assert read_envelope(sent) == FULL
+    assert extensions_of(sent.headers) == {}
+
+
+def test_a_native_time_is_read() -> None:
+    for moment in (NOON, NOON.replace(tzinfo=None)):
+        assert read(time=moment).time == NOON
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["shop", "/shop", "https://example.org/shop?x=1#y", "urn:uuid:7", "1-555-123-4567", "//h/p",
+     "mailto:a@example.org", "m%C3%BCnchen", "./a:b", "?q", "#f", "a+b:"],
+)  # fmt: skip
+def test_a_source_is_a_uri_reference(source: str) -> None:
+    assert read(source=source).source == source
+
+
+@pytest.mark.parametrize(
+    "source", ["my shop", "münchen", "a#b#c", "%", "%zz", "<shop>", "a|b", "1:2", 'a"b', "a\\b"]
+)
+def test_a_source_that_is_no_uri_reference_is_refused(source: str) -> None:
+    with pytest.raises(UndecodableMessage, match="'source' is no URI reference"):
+        read(source=source)
+
+
+def test_a_dataschema_is_an_absolute_uri() -> None:
+    for uri in ("urn:eventbus:schema:order.paid:3", "https://example.org/s?v=1"):
+        assert read(dataschema=uri).dataschema == uri
+    for uri in (
+        "order.paid",
+        "/schema",
+        "https:",
+        "https://e.org/#x",
+        "urn:a b",
+        "urn:" + "x" * 2100,
+    ):
+        with pytest.raises(UndecodableMessage, match="'dataschema' is no absolute URI"):
+            read(dataschema=uri)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from eventbus.contracts.receiving import Receiving
 from eventbus.contracts.wire.content_types import binary_format
-from eventbus.envelope import dump_data, read_envelope
+from eventbus.envelope import dump_data, in_binary_mode, read_envelope
 from eventbus.errors import EventBusError, UndecodableMessage, UnknownName
 from eventbus.event import Event
 from eventbus.message import EDITED_AT_HEADER, EDITED_BY_HEADER, Message
@@ -70,11 +70,11 @@ def handlers_of(bus: EventBus, parked: Parked) -> list[Handler]:
 
 def data_of(bus: EventBus, parked: Parked) -> Any:
     """The data before the edit, in their JSON form; None where they have none."""
-    message = replace(parked.message, content_encoding=None)
-    if binary_format(message.content_type or "") is None:
-        # Whatever it is called: it is the operator who looks at it.
-        message = replace(message, content_type=_JSON)
     try:
+        message = in_binary_mode(replace(parked.message, content_encoding=None))
+        if binary_format(message.content_type or "") is None:
+            # Whatever it is called: it is the operator who looks at it.
+            message = replace(message, content_type=_JSON)
         return Receiving(bus).data(message, parked.event or "")
     except EventBusError:
         return None
@@ -134,7 +134,10 @@ def _errors(
 def edited(parked: Parked, body: bytes, operation: str, by: str, at_ms: int) -> Message:
     """The message with the new `body`, and with who has edited it."""
     message = replace(
-        parked.for_replay(operation), body=body, content_type=_JSON, content_encoding=None
+        in_binary_mode(parked.for_replay(operation)),
+        body=body,
+        content_type=_JSON,
+        content_encoding=None,
     )
     return message.with_headers({EDITED_BY_HEADER: by, EDITED_AT_HEADER: at_ms})
 

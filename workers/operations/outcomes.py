@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from eventbus.brokers.port import Admin
 from eventbus.database import reading
-from eventbus.envelope import read_envelope
+from eventbus.envelope import in_binary_mode, read_envelope
 from eventbus.errors import EventBusError, UndecodableMessage, UnknownName
 from eventbus.message import REPLAY_HEADER
 from eventbus.tables import inbox
@@ -73,11 +73,12 @@ class Handled:
 
     def _keys(self, parked: Parked) -> list[Key]:
         try:
-            envelope = read_envelope(parked.message)
+            message = in_binary_mode(parked.message)
+            envelope = read_envelope(message)
             subscription = self._bus.subscription(parked.queue)
         except (UndecodableMessage, UnknownName):
             return []
-        fingerprint = blake2b(parked.message.body, digest_size=8).hexdigest()
+        fingerprint = blake2b(message.body, digest_size=8).hexdigest()
         return [
             Key(handler.name, f"{envelope.source} {envelope.id}", fingerprint)
             for handler in subscription.handlers
