@@ -13,6 +13,7 @@ from eventbus.cli.options import json_option
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
+    from eventbus.contracts.gates.readers import Presence
     from eventbus.contracts.registry.port import Reader
 
 
@@ -22,23 +23,23 @@ if TYPE_CHECKING:
 @click.option(
     "--pin",
     is_flag=True,
-    help="Write the readers of other services that are not stale to contracts/readers.json, so "
+    help="Write the readers of other services that are present to contracts/readers.json, so "
     "that 'schema lock' and 'schema check' know them without a server.",
 )
 @json_option
 def command(events: tuple[str, ...], pin: bool, as_json: bool) -> None:
     """List the handlers that the registry knows to read an event, of whatever service.
 
-    A worker says at its start, and every hour, what its handlers read. One that has not been heard
-    of for 14 days is stale: it is listed as that, and no longer keeps a change from being
-    registered.
+    A worker says at its start, and every hour, what its handlers read. A release that is silent
+    for 3 hours while another one consumes its queue is replaced, and what is silent for 14 days is
+    stale: neither keeps a change from being registered.
 
     \b
     --json: {"readers": [{"event", "service", "release", "queue", "handler", "format", "seen_at":
-             TIME, "stale": BOOLEAN}]}
+             TIME, "state": "present"|"replaced"|"stale"}]}
     """
     from eventbus.cli.terminal import Column, age, print_json, print_table
-    from eventbus.contracts.gates.readers import is_stale
+    from eventbus.contracts.gates.readers import Presence
     from eventbus.contracts.registry import open_registry
 
     if pin and events:
@@ -47,14 +48,14 @@ def command(events: tuple[str, ...], pin: bool, as_json: bool) -> None:
     registry = open_registry(bus)
     now_ms = time.time_ns() // 1_000_000
     found = [
-        reader
+        one
         for subject in (events or registry.subjects())
-        for reader in registry.readers(subject)
+        for one in _with_presence(registry.readers(subject), now_ms)
     ]
     if pin:
-        _pin(bus, [one for one in found if not is_stale(one, now_ms)])
+        _pin(bus, [one for one, presence in found if presence is Presence.PRESENT])
     if as_json:
-        print_json({"readers": [_shape(one, now_ms) for one in found]})
+        print_json({"readers": [_shape(*one) for one in found]})
         return
     print_table(
         (
@@ -64,7 +65,7 @@ def command(events: tuple[str, ...], pin: bool, as_json: bool) -> None:
             Column("queue"),
             Column("handler"),
             Column("seen", align="right"),
-            Column(""),
+            Column("state"),
         ),
         [
             (
@@ -74,11 +75,11 @@ def command(events: tuple[str, ...], pin: bool, as_json: bool) -> None:
                 one.queue,
                 one.handler,
                 f"{age(max(now_ms - one.seen_at_ms, 0))} ago",
-                "stale" if is_stale(one, now_ms) else "",
+                presence.value,
             )
-            for one in found
+            for one, presence in found
         ],
-        styles=["dim" if is_stale(one, now_ms) else "" for one in found],
+        styles=["" if presence is Presence.PRESENT else "dim" for _, presence in found],
         empty="the registry knows no reader; workers say what they read when they are started",
     )
 
@@ -92,9 +93,14 @@ def _pin(bus: EventBus, readers: list[Reader]) -> None:
     print_note(f"{path}: {len(others)} readers of other services")
 
 
-def _shape(one: Reader, now_ms: int) -> dict[str, Any]:
+def _with_presence(readers: list[Reader], now_ms: int) -> list[tuple[Reader, Presence]]:
+    from eventbus.contracts.gates.readers import presence
+
+    return [(one, presence(one, readers, now_ms)) for one in readers]
+
+
+def _shape(one: Reader, presence: Presence) -> dict[str, Any]:
     from eventbus.cli.terminal import moment
-    from eventbus.contracts.gates.readers import is_stale
 
     return {
         "event": one.subject,
@@ -104,5 +110,5 @@ def _shape(one: Reader, now_ms: int) -> dict[str, Any]:
         "handler": one.handler,
         "format": one.schema.format.value,
         "seen_at": moment(one.seen_at_ms),
-        "stale": is_stale(one, now_ms),
+        "state": presence.value,
     }

@@ -159,7 +159,11 @@ def check_evolution(
     support.check(latest)
     found: list[Difference] = []
     first = 0 if chosen.transitive else max(len(earlier) - 1, 0)
+    # What only the order of the versions tells, such as a number that was given up and comes back.
+    succeed = getattr(support, "compare_successor", None) if chosen is not Mode.NONE else None
     for number, schema in list(enumerate(earlier, start=1))[first:]:
+        if succeed is not None:
+            found += _told(succeed(latest, schema), number, "backward")
         if chosen.backward:
             found += _told(support.compare(_as_reader(latest), schema), number, "backward")
         if chosen.forward:

@@ -311,7 +311,8 @@ def schema_of(value: Any, format: Format) -> Schema:
         It is none.
     """
     if format is not Format.PROTOBUF:
-        return Schema.of(value if isinstance(value, (dict, list)) else None, format)
+        # A string would be taken for a schema's text; here it is an Avro type's name.
+        return Schema.of(json.dumps(value) if isinstance(value, str) else value, format)
     if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
         raise InvalidSchema("a Protobuf schema is an array of lines here")
     return Schema.of("".join(f"{line}\n" for line in value), format)

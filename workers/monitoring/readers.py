@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("eventbus.readers")
 
-#: How often it says so again. A reader that is not heard of for
-#: `eventbus.contracts.gates.readers.STALE_AFTER_MS` counts as gone.
+#: How often it says so again: `eventbus.contracts.gates.readers.REPEAT_MS`, which is imported late.
 REPEAT_SECONDS = 3_600.0
 
 #: Between two tries while the registry does not answer.

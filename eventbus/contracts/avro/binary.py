@@ -34,7 +34,7 @@ class Malformed(ValueError):
 
 
 #: What reading past the end of the body and converting a strange value raises.
-BROKEN = (ValueError, IndexError, OverflowError, ArithmeticError, struct.error)
+BROKEN = (ValueError, IndexError, ArithmeticError, RecursionError, struct.error)
 
 
 class Metered(bytes):
@@ -52,6 +52,8 @@ def malformed(error: Exception) -> Malformed:
         return Malformed("the body ends in the middle of a value")
     if isinstance(error, UnicodeDecodeError):
         return Malformed("a string is not UTF-8")
+    if isinstance(error, RecursionError):
+        return Malformed("it is nested too deep")
     return Malformed(str(error)[:200] or type(error).__name__)
 
 
@@ -206,6 +208,8 @@ def array(item: Read, free_values: int) -> Read:
 
     def read_array(body: bytes, at: int) -> tuple[list[Any], int]:
         items: list[Any] = []
+        if not body[at]:
+            return items, at + 1
         while True:
             count, end, at = _block(body, at, free_values)
             if not count:
@@ -223,6 +227,8 @@ def mapping(key: Read, value: Read, free_values: int) -> Read:
 
     def read_map(body: bytes, at: int) -> tuple[dict[str, Any], int]:
         found: dict[str, Any] = {}
+        if not body[at]:
+            return found, at + 1
         size = 0
         while True:
             count, end, at = _block(body, at, free_values)

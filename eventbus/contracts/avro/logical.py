@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from eventbus.contracts.avro.refusals import refusal, shown
 from eventbus.contracts.avro.types import Logical
-from eventbus.errors import InvalidSchema
 
 #: Digits of a decimal; a fixed or bytes of more is a mistake.
 DECIMAL_MAX_PRECISION = 1000
@@ -31,20 +31,17 @@ def logical_type(
     if name is None:
         return None
     if not isinstance(name, str):
-        raise InvalidSchema(f"Avro schema, at {path}: 'logicalType' is no string")
+        raise refusal(path, f"has the logicalType {shown(name)}, which is no string")
     if name != "decimal" or kind not in ("bytes", "fixed"):
         return Logical(name)
     precision, scale = given.get("precision"), given.get("scale", 0)
     most = DECIMAL_MAX_PRECISION if size is None else _digits_in(size)
     if type(precision) is not int or not 1 <= precision <= most:
-        raise InvalidSchema(
-            f"Avro schema, at {path}: the decimal has the precision {precision!r:.40}; give 1 to "
-            f"{most}"
-        )
+        raise refusal(path, f"is a decimal with the precision {shown(precision)}; give 1 to {most}")
     if type(scale) is not int or not 0 <= scale <= precision:
-        raise InvalidSchema(
-            f"Avro schema, at {path}: the decimal has the scale {scale!r:.40}; give 0 to "
-            f"{precision}, its precision"
+        raise refusal(
+            path,
+            f"is a decimal with the scale {shown(scale)}; give 0 to {precision}, its precision",
         )
     return Logical(name, precision, scale)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NoReturn
 
@@ -17,6 +17,7 @@ from eventbus.contracts.avro.names import (
     is_reserved,
     namespace_of,
 )
+from eventbus.contracts.avro.refusals import refusal, shown
 from eventbus.contracts.avro.types import (
     PRIMITIVES,
     Array,
@@ -39,11 +40,12 @@ from eventbus.contracts.limits import (
     SCHEMA_MAX_NODES,
 )
 from eventbus.contracts.schema import Schema
-from eventbus.errors import InvalidSchema
 from eventbus.shape import NO_DEFAULT
 
 #: Fields of one record. More are a generator's mistake, or meant to be a burden.
 RECORD_MAX_FIELDS = 2000
+#: Of the JSON text: a record in a record is three levels further down.
+_JSON_MAX_DEPTH = 3 * SCHEMA_MAX_DEPTH
 #: Bytes of one value of ``fixed``.
 FIXED_MAX_BYTES = 2**31 - 1
 
@@ -89,17 +91,17 @@ class _Parser:
         """The type that the JSON value `given` defines or names."""
         self._count(1, path)
         if depth > SCHEMA_MAX_DEPTH:
-            raise _refusal(path, f"is nested more than {SCHEMA_MAX_DEPTH} levels deep")
+            raise refusal(path, f"is nested more than {SCHEMA_MAX_DEPTH} levels deep")
         if isinstance(given, str):
-            return self._by_name(given, namespace, path)
+            return self._by_name(given, namespace, path, depth)
         if isinstance(given, list):
             return self._union(given, namespace, path, depth)
         if not isinstance(given, dict):
-            raise _refusal(path, f"is {_shown(given)}, which is no type")
+            raise refusal(path, f"is {shown(given)}, which is no type")
         kind = given.get("type")
         if isinstance(kind, (dict, list)):
             if set(given) - {"type", "doc"}:
-                raise _refusal(
+                raise refusal(
                     path, "wraps another type and has attributes of its own; put them inside"
                 )
             return self.type_of(kind, namespace, f"{path}/type", depth + 1)
@@ -118,8 +120,8 @@ class _Parser:
         if isinstance(kind, str) and kind in PRIMITIVES:
             return self._primitive(given, kind, path)
         if isinstance(kind, str):
-            return self._by_name(kind, namespace, path)
-        raise _refusal(path, "has no type" if kind is None else f"has the type {_shown(kind)}")
+            return self._by_name(kind, namespace, path, depth)
+        raise refusal(path, "has no type" if kind is None else f"has the type {shown(kind)}")
 
     def check_whole(self, root: Node) -> None:
         """What can only be told once every name is known."""
@@ -127,46 +129,44 @@ class _Parser:
             if field.default is not NO_DEFAULT and not fits(field.default, field.type):
                 first = ", the first of its union" if isinstance(field.type, Union) else ""
                 of = field.type.branches[0] if isinstance(field.type, Union) else field.type
-                raise _refusal(
+                raise refusal(
                     field.path,
-                    f"has the default {_shown(field.default)}, which is no {of.kind}{first}",
+                    f"has the default {shown(field.default)}, which is no {of.kind}{first}",
                 )
         _check_finite(root)
 
     def _count(self, nodes: int, path: str) -> None:
         self._nodes += nodes
         if self._nodes > SCHEMA_MAX_NODES:
-            raise _refusal(
+            raise refusal(
                 path, f"is beyond the {SCHEMA_MAX_NODES:,} types, fields and symbols of one"
             )
 
-    def _by_name(self, name: str, namespace: str, path: str) -> Node:
+    def _by_name(self, name: str, namespace: str, path: str, depth: int) -> Node:
         if name in PRIMITIVES:
             return Primitive(path=path, name=name)
         if not is_full_name(name):
-            raise _refusal(path, f"names the type {_shown(name)}, which is no name")
+            raise refusal(path, f"names the type {shown(name)}, which is no name")
         for full in dict.fromkeys((full_name(name, namespace), name)):
             if full in self._names:
                 return self._names[full]
             if full in self._references:
-                return self._referred(full, path)
-        raise _refusal(path, f"names the type {_shown(name)}, which is not defined before it")
+                return self._referred(full, path, depth)
+        raise refusal(path, f"names the type {shown(name)}, which is not defined before it")
 
-    def _referred(self, full: str, path: str) -> Node:
+    def _referred(self, full: str, path: str, depth: int) -> Node:
         if full in self._reading:
-            raise _refusal(path, f"refers to {full}, which refers to itself")
-        if len(self._reading) >= SCHEMA_MAX_DEPTH:
-            raise _refusal(path, "refers to schemas that refer to others too deep")
+            raise refusal(path, f"refers to {full}, which refers to itself")
         self._reading.append(full)
         known = set(self._names)
         try:
-            self.type_of(_json(self._references[full]), "", path, len(self._reading))
+            self.type_of(_json(self._references[full]), "", path, depth + 1)
         finally:
             self._reading.pop()
         for name in set(self._names) - known:
             self._names[name].referred = True
         if full not in self._names:
-            raise _refusal(path, f"refers to {full}, which the schema given for it does not define")
+            raise refusal(path, f"refers to {full}, which the schema given for it does not define")
         return self._names[full]
 
     def _primitive(self, given: dict[str, Any], kind: str, path: str) -> Primitive:
@@ -175,21 +175,21 @@ class _Parser:
 
     def _inner(self, given: Any, key: str, namespace: str, path: str, depth: int) -> Node:
         if key not in given:
-            raise _refusal(path, f"is a {given['type']} without {key!r}")
+            raise refusal(path, f"is a {given['type']} without {key!r}")
         return self.type_of(given[key], namespace, f"{path}/{key}", depth + 1)
 
     def _union(self, given: list[Any], namespace: str, path: str, depth: int) -> Union:
         if not given:
-            raise _refusal(path, "is a union of no types")
+            raise refusal(path, "is a union of no types")
         branches = []
         taken: set[str] = set()
         for index, one in enumerate(given):
             node = self.type_of(one, namespace, f"{path}/{index}", depth + 1)
             if isinstance(node, Union):
-                raise _refusal(f"{path}/{index}", "is a union directly inside a union")
+                raise refusal(f"{path}/{index}", "is a union directly inside a union")
             name = node.name if isinstance(node, Named) else node.kind
             if name in taken:
-                raise _refusal(f"{path}/{index}", f"is the second {name} of its union")
+                raise refusal(f"{path}/{index}", f"is the second {name} of its union")
             taken.add(name)
             branches.append(node)
         return Union(path=path, branches=tuple(branches))
@@ -197,20 +197,18 @@ class _Parser:
     def _enum(self, given: dict[str, Any], namespace: str, path: str) -> Enum:
         symbols = given.get("symbols")
         if not isinstance(symbols, list):
-            raise _refusal(path, "is an enum without a list of 'symbols'")
+            raise refusal(path, "is an enum without a list of 'symbols'")
         if len(symbols) > ENUM_MAX_VALUES:
-            raise _refusal(path, f"is an enum of more than {ENUM_MAX_VALUES:,} symbols")
+            raise refusal(path, f"is an enum of more than {ENUM_MAX_VALUES:,} symbols")
         self._count(len(symbols), path)
         for index, symbol in enumerate(symbols):
             if not is_name(symbol):
-                raise _refusal(f"{path}/symbols/{index}", f"is {_shown(symbol)}, which is no name")
+                raise refusal(f"{path}/symbols/{index}", f"is {shown(symbol)}, which is no name")
         if len(set(symbols)) < len(symbols):
-            raise _refusal(f"{path}/symbols", "has the same symbol twice")
+            raise refusal(f"{path}/symbols", "has the same symbol twice")
         default = given.get("default")
         if default is not None and default not in symbols:
-            raise _refusal(
-                f"{path}/default", f"is {_shown(default)}, which is not among the symbols"
-            )
+            raise refusal(f"{path}/default", f"is {shown(default)}, which is not among the symbols")
         name, aliases = self._name(given, namespace, path)
         node = Enum(
             path=path,
@@ -226,7 +224,7 @@ class _Parser:
     def _fixed(self, given: dict[str, Any], namespace: str, path: str) -> Fixed:
         size = given.get("size")
         if type(size) is not int or not 0 <= size <= FIXED_MAX_BYTES:
-            raise _refusal(path, f"is a fixed with the size {_shown(size)}; give 0 or more bytes")
+            raise refusal(path, f"is a fixed with the size {shown(size)}; give 0 or more bytes")
         name, aliases = self._name(given, namespace, path)
         node = Fixed(
             path=path,
@@ -243,9 +241,9 @@ class _Parser:
         name, aliases = self._name(given, namespace, path)
         fields = given.get("fields")
         if not isinstance(fields, list):
-            raise _refusal(path, "is a record without a list of 'fields'")
+            raise refusal(path, "is a record without a list of 'fields'")
         if len(fields) > RECORD_MAX_FIELDS:
-            raise _refusal(path, f"is a record of more than {RECORD_MAX_FIELDS:,} fields")
+            raise refusal(path, f"is a record of more than {RECORD_MAX_FIELDS:,} fields")
         node = Record(path=path, name=name, aliases=aliases, attributes=_others(given, "fields"))
         # Known before its fields are: they may be of this very type.
         self._names[name] = node
@@ -259,16 +257,14 @@ class _Parser:
 
     def _field(self, given: Any, namespace: str, path: str, depth: int) -> Field:
         if not isinstance(given, dict) or "type" not in given:
-            raise _refusal(path, "is no field: it has no 'type'")
+            raise refusal(path, "is no field: it has no 'type'")
         name = given.get("name")
         if not is_name(name):
-            raise _refusal(
-                path, f"has the name {_shown(name)}; use letters, digits and underscores"
-            )
+            raise refusal(path, f"has the name {shown(name)}; use letters, digits and underscores")
         order = given.get("order", "ascending")
         if order not in ("ascending", "descending", "ignore"):
-            raise _refusal(
-                path, f"has the order {_shown(order)}; use ascending, descending or ignore"
+            raise refusal(
+                path, f"has the order {shown(order)}; use ascending, descending or ignore"
             )
         field = Field(
             name=str(name),
@@ -287,19 +283,17 @@ class _Parser:
         """The full name and the full aliases of the type that `given` defines."""
         name, own = given.get("name"), given.get("namespace")
         if not is_full_name(name):
-            raise _refusal(
-                path, f"has the name {_shown(name)}; use letters, digits and underscores"
-            )
+            raise refusal(path, f"has the name {shown(name)}; use letters, digits and underscores")
         if own not in (None, "") and not is_full_name(own):
-            raise _refusal(path, f"has the namespace {_shown(own)}; use names separated by dots")
+            raise refusal(path, f"has the namespace {shown(own)}; use names separated by dots")
         full = full_name(str(name), namespace if own is None else own)
         if is_reserved(full):
-            raise _refusal(path, f"has the name {full}, which belongs to a primitive type")
+            raise refusal(path, f"has the name {full}, which belongs to a primitive type")
         if full in self._names:
-            raise _refusal(path, f"defines {full} a second time")
+            raise refusal(path, f"defines {full} a second time")
         aliases = tuple(full_name(one, namespace_of(full)) for one in _strings(given, path))
         if full in aliases:
-            raise _refusal(path, f"has its own name {full} as an alias")
+            raise refusal(path, f"has its own name {full} as an alias")
         return full, aliases
 
 
@@ -308,12 +302,12 @@ def _check_field_names(node: Record) -> None:
     owners: dict[str, str] = {}
     for field in node.fields:
         if owners.setdefault(field.name, field.path) != field.path:
-            raise _refusal(field.path, f"is the second field called {field.name}")
+            raise refusal(field.path, f"is the second field called {field.name}")
     for field in node.fields:
         for alias in field.aliases:
             if alias in owners:
                 other = "its own name" if owners[alias] == field.path else "another field's"
-                raise _refusal(field.path, f"has the alias {alias}, which is {other}")
+                raise refusal(field.path, f"has the alias {alias}, which is {other}")
             owners[alias] = field.path
 
 
@@ -334,7 +328,7 @@ def _check_finite(root: Node) -> None:
                 ended.append(holder)
     endless = [node for node in nodes if missing[id(node)] > 0 and isinstance(node, Record)]
     if endless:
-        raise _refusal(
+        raise refusal(
             endless[0].path,
             f"is the record {endless[0].name}, which contains itself without a way out; make the "
             f"field a union with null, an array or a map",
@@ -351,14 +345,14 @@ def _must_end(node: Node) -> int:
 def _strings(given: Mapping[str, Any], path: str) -> tuple[str, ...]:
     aliases = given.get("aliases", [])
     if not isinstance(aliases, list):
-        raise _refusal(path, f"has the aliases {_shown(aliases)}; give a list of names")
+        raise refusal(path, f"has the aliases {shown(aliases)}; give a list of names")
     for alias in aliases:
         if not is_full_name(alias):
-            raise _refusal(
-                path, f"has the alias {_shown(alias)}; use letters, digits and underscores"
+            raise refusal(
+                path, f"has the alias {shown(alias)}; use letters, digits and underscores"
             )
     if len(set(aliases)) < len(aliases):
-        raise _refusal(path, "has the same alias twice")
+        raise refusal(path, "has the same alias twice")
     return tuple(aliases)
 
 
@@ -373,28 +367,42 @@ def _without(given: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, Any]
 
 def _json(text: str) -> Any:
     if len(text) > SCHEMA_MAX_BYTES:
-        raise _refusal("", f"has more than {SCHEMA_MAX_BYTES:,} bytes")
+        raise refusal("", f"has more than {SCHEMA_MAX_BYTES:,} bytes")
     # A primitive type alone is often written without quotes; no JSON text looks like one but null.
     if text.strip() in PRIMITIVES:
         return text.strip()
     try:
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        what = "nested too deep" if isinstance(error, RecursionError) else str(error)[:200]
-        raise InvalidSchema(f"the Avro schema is no JSON text: {what}") from None
-    if _LONE_SURROGATE.search(text) is not None:
-        _check_encodable(value)
+        text.encode()
+    except RecursionError:
+        raise refusal("", "is nested too deep") from None
+    except UnicodeEncodeError:
+        raise refusal("", "has a lone surrogate, which no text holds") from None
+    except ValueError as error:
+        raise refusal("", f"is no JSON text: {str(error)[:120]}") from None
+    _check_values(value)
     return value
 
 
-_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
+def _check_values(root: Any) -> None:
+    """Bound the nesting also where it is no type: in a default, in a foreign attribute."""
+    level = [root]
+    for _ in range(_JSON_MAX_DEPTH):
+        if not level:
+            return
+        level = [inner for value in level for inner in _inner_values(value)]
+    raise refusal("", f"is nested more than {_JSON_MAX_DEPTH} levels deep")
 
 
-def _check_encodable(value: Any) -> None:
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except (UnicodeEncodeError, RecursionError):
-        raise _refusal("", "has a lone surrogate, which no text holds") from None
+def _inner_values(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return (*value, *value.values())
+    if isinstance(value, str) and not value.isascii() and _LONE_SURROGATE.search(value):
+        raise refusal("", "has a lone surrogate, which no text holds")
+    return value if isinstance(value, list) else ()
+
+
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -402,19 +410,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"an object has {_shown(twice)} twice")
+        raise ValueError(f"an object has {shown(twice)} twice")
     return found
 
 
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number in JSON")
-
-
-def _shown(value: Any) -> str:
-    text = repr(value) if not isinstance(value, (dict, list)) else f"a {type(value).__name__}"
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _refusal(path: str, problem: str) -> InvalidSchema:
-    where = f"Avro schema, at {path[:500]}:" if path else "the Avro schema"
-    return InvalidSchema(f"{where} {problem}")

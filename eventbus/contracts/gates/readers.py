@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,21 @@ log = logging.getLogger("eventbus.contracts")
 
 #: Of a service whose release nobody knows.
 UNKNOWN_RELEASE = "unreleased"
-#: A reader that has not been heard of for so long counts as gone. A worker says that it is there
-#: at its start, and then every hour.
+#: A worker says that it is there at its start, and then so often.
+REPEAT_MS = 3_600_000
+#: A reader that has not been heard of for so long counts as gone, however quiet its service is.
 STALE_AFTER_MS = 14 * 86_400_000
+#: And for so long, if another release consumes its queue meanwhile.
+REPLACED_AFTER_MS = 3 * REPEAT_MS
+
+
+class Presence(enum.Enum):
+    """Whether a reader still counts."""
+
+    PRESENT = "present"
+    #: Another release consumes its queue, and it has not been heard of since.
+    REPLACED = "replaced"
+    STALE = "stale"
 
 
 def readers_of(bus: EventBus) -> list[Reader]:
@@ -84,9 +97,32 @@ def called(reader: Reader) -> str:
     return f"{reader.queue}{release}, handler {reader.handler}"
 
 
-def is_stale(reader: Reader, now_ms: int) -> bool:
-    """Whether it has not been heard of for `STALE_AFTER_MS`."""
-    return now_ms - reader.seen_at_ms > STALE_AFTER_MS
+def presence(reader: Reader, others: Iterable[Reader], now_ms: int) -> Presence:
+    """Whether `reader` still counts.
+
+    Parameters
+    ----------
+    others:
+        All readers of its event.
+    now_ms:
+        Epoch milliseconds.
+    """
+    silent_ms = now_ms - reader.seen_at_ms
+    if silent_ms > STALE_AFTER_MS:
+        return Presence.STALE
+    if silent_ms > REPLACED_AFTER_MS and any(
+        (one.service, one.queue) == (reader.service, reader.queue)
+        and one.release != reader.release
+        and one.seen_at_ms - reader.seen_at_ms > REPLACED_AFTER_MS
+        for one in others
+    ):
+        return Presence.REPLACED
+    return Presence.PRESENT
+
+
+def present(readers: Sequence[Reader], now_ms: int) -> list[Reader]:
+    """Those of the readers of one event that still count."""
+    return [one for one in readers if presence(one, readers, now_ms) is Presence.PRESENT]
 
 
 def broken_now(
@@ -99,13 +135,13 @@ def broken_now(
     before:
         The version before it. Who could not read that either is not broken by the change.
     now_ms:
-        Epoch milliseconds. Readers that are stale by then do not count.
+        Epoch milliseconds. Readers that are gone by then do not count.
     """
-    present = [reader for reader in readers if not is_stale(reader, now_ms or _now_ms())]
-    lost = {id(reader) for reader, _ in broken_readers(present, before)} if before else set()
+    counting = present(readers, now_ms or _now_ms())
+    lost = {id(reader) for reader, _ in broken_readers(counting, before)} if before else set()
     return tuple(
         f"{called(reader)}: {why[0].message}"
-        for reader, why in broken_readers(present, new)
+        for reader, why in broken_readers(counting, new)
         if id(reader) not in lost
     )
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from eventbus.contracts.gates.changes import change_between
 from eventbus.contracts.gates.findings import DIVERGED, READER, UNREGISTERED, Finding
 from eventbus.contracts.gates.readers import broken_now
 from eventbus.contracts.gates.registering import diverged, is_same, registered_versions
 from eventbus.contracts.gates.sources import Location, location_of, shown_path
-from eventbus.contracts.lock_files import LockFile, lock_path
+from eventbus.contracts.lock_files import LockedVersion, LockFile, lock_path
 from eventbus.contracts.registry.port import RegisteredSchema, Registry
+from eventbus.contracts.schema import Schema
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
@@ -84,6 +86,10 @@ def _broken(
                 versions=(version.version,),
                 readers=broken,
             )
+
+
+def _change(before: Schema | None, version: LockedVersion) -> str:
+    return change_between(before, version.schema) if before else "the first version"
 
 
 def _place(bus: EventBus, lock: LockFile) -> Location | None:

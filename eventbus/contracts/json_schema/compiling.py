@@ -92,7 +92,7 @@ class Compiler:
             if keyword in known and keyword in BUILDERS:
                 for steps, formula in BUILDERS[keyword](self, location, scope, value):
                     if formula is not TRUE:
-                        yield Assertion(keyword, steps, formula)
+                        yield Assertion(str(steps[0]), steps, formula)
 
     def child(self, location: Location, scope: Scope, *steps: str | int) -> Formula:
         """The meaning of the schema `steps` below `location`."""

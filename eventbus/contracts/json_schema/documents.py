@@ -6,7 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin
 
-from eventbus.contracts.json_schema.dialects import HOLDERS, Dialect, dialect_of, shape_of, subschemas
+from eventbus.contracts.json_schema.dialects import (
+    HOLDERS,
+    Dialect,
+    dialect_of,
+    shape_of,
+    subschemas,
+)
 from eventbus.contracts.json_schema.patterns.safety import check_pattern
 from eventbus.contracts.json_schema.reading import read_schema
 from eventbus.errors import InvalidSchema

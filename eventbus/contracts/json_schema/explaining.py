@@ -14,7 +14,7 @@ from eventbus.contracts.json_schema.candidates import Candidate, GaveUp
 from eventbus.contracts.json_schema.compiling import Assertion, Compiler, Scope
 from eventbus.contracts.json_schema.documents import Location, escaped
 from eventbus.contracts.json_schema.evaluating import holds
-from eventbus.contracts.json_schema.formulas import FALSE, Atom, Formula, JsonType
+from eventbus.contracts.json_schema.formulas import Atom, Formula, JsonType
 from eventbus.contracts.json_schema.keywords import required
 from eventbus.contracts.json_schema.objects import Key, Objects
 from eventbus.contracts.json_schema.satisfying import Search
@@ -138,31 +138,24 @@ class _Explanation:
     def _only_branch(
         self, context: Context, location: Location, scope: Scope, keyword: str
     ) -> bool:
-        """Look into the one branch that may accept any of what the others do not."""
+        """Look into the one branch that accepts values of the types that no branch accepts."""
         branches = [
             (steps, self._reader.child(location, scope, *steps))
             for steps in location.children
             if steps[0] == keyword
         ]
+        refused = (*context, *(formula.complement for _, formula in branches))
+        types = self._search.types(*refused)
         chosen = [
             (steps, formula)
             for steps, formula in branches
-            if self._search.satisfy(*context, formula.complement) is not None
-            and self._search.satisfy(
-                *context, formula, *(o.complement for _, o in branches if o is not formula)
-            )
-            is not None
-            and not self._of_other_types(context, formula)
+            if types and all(formula.of_type(type) is not False for type in types)
         ]
         if len(chosen) != 1:
             return False
         steps, formula = chosen[0]
-        others = (o.complement for _, o in branches if o is not formula)
+        others = (other.complement for _, other in branches if other is not formula)
         return self._below((*context, *others), location, scope, *steps)
-
-    def _of_other_types(self, context: Context, formula: Formula) -> bool:
-        """Whether the branch accepts all values of the types that it accepts any of."""
-        return all(formula.of_type(type) is not None for type in self._search.types(*context))
 
     def _members(
         self,
@@ -184,7 +177,7 @@ class _Explanation:
                 found = self._search.satisfy(*demands, each.complement)
                 if found is None:
                     continue
-                if each is FALSE or not self._below(demands, location, scope, *assertion.steps):
+                if _is_false(location, assertion) or not self._below(demands, location, scope, *assertion.steps):
                     whole = self._search.satisfy(*context, formula.complement)
                     if whole is not None:
                         self._tell(context, location, assertion, whole, key)
@@ -200,7 +193,7 @@ class _Explanation:
         formula: Atom,
     ) -> bool:
         start, each = formula.arguments
-        if each is FALSE:
+        if _is_false(location, assertion):
             return False
         told = False
         for case in self._search.cases(JsonType.ARRAY, context, MAX_CASES):
@@ -208,6 +201,11 @@ class _Explanation:
                 if self._search.satisfy(*demands, each.complement) is not None:
                     told |= self._below(demands, location, scope, *assertion.steps)
         return told
+
+
+def _is_false(location: Location, assertion: Assertion) -> bool:
+    child = location.children.get(assertion.steps)
+    return child is not None and child.value is False
 
 
 def _demands_on_items(arrays: Arrays, formula: Atom, start: int) -> Iterator[Context]:

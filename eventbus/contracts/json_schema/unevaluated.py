@@ -18,6 +18,7 @@ from eventbus.contracts.json_schema.formulas import (
     all_of,
     any_of,
     atom,
+    uncertain,
 )
 
 if TYPE_CHECKING:
@@ -88,10 +89,17 @@ def unevaluated_items(compiler: Compiler, location: Location, scope: Scope) -> F
     inner = compiler.child(location, scope, "unevaluatedItems")
 
     def rest(seen: Indices) -> Formula:
-        each = any_of((inner, *seen.containing))
-        if seen.everything or each is TRUE:
+        if seen.everything or inner is TRUE:
             return TRUE
-        return atom("items", JsonType.ARRAY, seen.first, each)
+        strict = atom("items", JsonType.ARRAY, seen.first, inner)
+        if not seen.containing:
+            return strict
+        each = any_of((inner, *seen.containing))
+        lenient = TRUE if each is TRUE else atom("items", JsonType.ARRAY, seen.first, each)
+        if location.dialect.contains_evaluates:
+            return lenient
+        # 2019-09 does not say so, and validators differ.
+        return all_of((lenient, uncertain(strict)))
 
     return _distinguished(compiler, location, scope, _own_indices, Indices(), rest)
 
@@ -169,7 +177,7 @@ def _own_indices(
     elif given is not None:
         everything = True
     containing: frozenset[Formula] = frozenset()
-    if "contains" in schema and location.dialect.contains_evaluates:
+    if "contains" in schema:
         containing = frozenset((compiler.child(location, scope, "contains"),))
     return Indices(first, containing, everything)
 

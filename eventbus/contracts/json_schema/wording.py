@@ -143,20 +143,26 @@ def _limit(
 def _bound(kind: str, least: bool) -> Callable[[_Given], Said]:
     def say(given: _Given) -> Said:
         keyword = "minimum" if least else "maximum"
-        values = [
-            atom.arguments[0]
+        written = [
+            atom.arguments
             for atom in given.atoms(JsonType.NUMBER)
             if atom.positive and atom.keyword == keyword
         ]
-        word = ("above" if least else "below") if "EXCLUSIVE" in kind else "from" if least else "to"
-        what = f"the reader takes numbers {word} {shown(given.value)}"
-        if not values:
-            return Said(f"{kind}_ADDED", f"{what}, the writer has no such limit")
-        written = max(values) if least else min(values)
+        what = f"the reader takes numbers {_range(least, 'EXCLUSIVE' in kind)} {shown(given.value)}"
+        if not written:
+            return Said(f"{kind}_ADDED", f"{what}, the writer has no such limit", True)
+        value, exclusive = max(written) if least else min(written)
         change = "INCREASED" if least else "DECREASED"
-        return Said(f"{kind}_{change}", f"{what}, the writer {word} {shown(written)}", True)
+        wider = f"the writer writes numbers {_range(least, exclusive)} {shown(value)}"
+        return Said(f"{kind}_{change}", f"{what}, {wider}", True)
 
     return say
+
+
+def _range(least: bool, exclusive: bool) -> str:
+    if exclusive:
+        return "above" if least else "below"
+    return "from" if least else "up to"
 
 
 def _multiple_of(given: _Given) -> Said:

@@ -297,9 +297,14 @@ def _compatibility(body: dict[str, Any]) -> Mode:
         if body.get(name):
             raise NotSupported(f"this registry has no {name}; leave it out")
     try:
-        return Mode.of(str(body.get("compatibility")))
+        return Mode.of(_text(body.get("compatibility")))
     except ConfigurationError as error:
         raise InvalidCompatibility(str(error)) from None
+
+
+def _text(value: Any) -> str:
+    """Of what is missing the text must not become "None", which is a mode."""
+    return value if isinstance(value, str) else ""
 
 
 def _delete_config(call: Call) -> dict[str, str]:
@@ -331,7 +336,7 @@ def _set_access(call: Call) -> dict[str, str]:
 
 def _access(body: dict[str, Any]) -> Access:
     try:
-        return Access(str(body.get("mode")).upper())
+        return Access(_text(body.get("mode")).upper())
     except ValueError:
         raise InvalidAccess(
             f"there is no mode {str(body.get('mode'))[:40]!r} here; use READWRITE or READONLY"
