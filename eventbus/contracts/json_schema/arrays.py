@@ -105,7 +105,7 @@ class Arrays:
         return found
 
 
-def candidate(search: Search, atoms: list[Atom]) -> Candidate | None:
+def candidate(search: Search, atoms: list[Atom], _: int) -> Candidate | None:
     """An array that may satisfy `atoms`; None if there is none."""
     found = Arrays(search, atoms)
     if len(found.unique) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote, urldefrag, urljoin
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from eventbus.contracts.json_schema.dialects import (
     HOLDERS,
@@ -367,6 +367,7 @@ def _at(location: Location) -> str:
 
 def _joined(base: str, reference: str, location: Location) -> str:
     try:
+        urlsplit(reference)
         return urljoin(base, reference)
     except ValueError:
         raise InvalidSchema(f"{reference[:120]!r} {_at(location)} is no URI") from None

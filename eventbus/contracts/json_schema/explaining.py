@@ -177,7 +177,9 @@ class _Explanation:
                 found = self._search.satisfy(*demands, each.complement)
                 if found is None:
                     continue
-                if _is_false(location, assertion) or not self._below(demands, location, scope, *assertion.steps):
+                if _is_false(location, assertion) or not self._below(
+                    demands, location, scope, *assertion.steps
+                ):
                     whole = self._search.satisfy(*context, formula.complement)
                     if whole is not None:
                         self._tell(context, location, assertion, whole, key)

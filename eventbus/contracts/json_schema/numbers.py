@@ -132,7 +132,7 @@ class _Numbers:
             yield from (end + 1e-9, end - 1e-9)
 
 
-def candidate(_: Search, atoms: list[Atom]) -> Candidate | None:
+def candidate(_: Search, atoms: list[Atom], __: int) -> Candidate | None:
     """A number that may satisfy `atoms`; None if there is none."""
     found = _Numbers()
     for atom in atoms:

@@ -218,7 +218,7 @@ def _other_than(names: list[str]) -> Formula:
     return one_of_values(names).complement
 
 
-def candidate(search: Search, atoms: list[Atom]) -> Candidate | None:
+def candidate(search: Search, atoms: list[Atom], agreed: int) -> Candidate | None:
     """An object that may satisfy `atoms`; None if there is none."""
     found = Objects(search, atoms)
     if not found.absent.isdisjoint(found.present):
@@ -226,6 +226,9 @@ def candidate(search: Search, atoms: list[Atom]) -> Candidate | None:
     found.size = counts(atoms, "minProperties", "maxProperties").at_least(len(found.present))
     if found.size.none:
         return None
+    touched = _touched(found, atoms[agreed:]) if agreed else None
+    if touched is not None:
+        return SOMETHING if _has_present(found, {}, touched) else None
     example: dict[str, Candidate] = {}
     if not _has_present(found, example) or not _has_some(found, example):
         return None
@@ -237,8 +240,27 @@ def candidate(search: Search, atoms: list[Atom]) -> Candidate | None:
     return Candidate({name: one.value for name, one in example.items()}, known)
 
 
-def _has_present(found: Objects, example: dict[str, Candidate]) -> bool:
-    for name in found.present:
+def _touched(found: Objects, atoms: list[Atom]) -> list[str] | None:
+    """The names of members that `atoms` speak of, if it is enough to look at these."""
+    if found.some or found.size.least > len(found.present):
+        return None
+    names = []
+    for one in atoms:
+        name = one.arguments[0] if one.keyword == "required" else None
+        if one.keyword == "members":
+            name = one.arguments[0].only
+        if name is None:
+            return None
+        names.append(name)
+    return names
+
+
+def _has_present(
+    found: Objects, example: dict[str, Candidate], touched: list[str] | None = None
+) -> bool:
+    for name in found.present if touched is None else touched:
+        if name not in found.present:
+            continue
         for key in found.keys(name):
             value = found.value(key) if found.name(key) is not None else None
             if value is not None:

@@ -35,10 +35,13 @@ from eventbus.contracts.json_schema.formulas import (
 
 #: Steps of one comparison: about a second.
 MAX_STEPS = 60_000
+#: Atoms that are looked through in one step.
+ATOMS_OF_A_STEP = 20
 #: Levels of a value.
 MAX_LEVELS = 60
 
-Theory = Callable[["Search", list[Atom]], "Candidate | None"]
+#: Called with the atoms, and how many of these, the first ones, are known to agree.
+Theory = Callable[["Search", list[Atom], int], "Candidate | None"]
 
 _FINITE: dict[JsonType, tuple[Any, ...]] = {
     JsonType.NULL: (None,),
@@ -213,14 +216,14 @@ class Search:
         pending += reversed(self._split(branch))
         return None
 
-    def _consistent(self, branch: Branch) -> Candidate | None:
+    def _consistent(self, branch: Branch, agreed: int = 0) -> Candidate | None:
         """A candidate for the branch's atoms alone; for an enumeration, with the choices too."""
-        self.step()
+        self.step(1 + len(branch.atoms) // ATOMS_OF_A_STEP)
         for atom in branch.atoms:
             if atom.keyword == "enum" and atom.positive:
                 values = atom.arguments[0].by_type.get(branch.type, ())
                 return _first_that_holds(values, (*branch.atoms, *branch.choices))
-        return _THEORIES[branch.type](self, branch.atoms)
+        return _THEORIES[branch.type](self, branch.atoms, agreed)
 
     def _narrow(self, branch: Branch) -> bool | None:
         """Take in what only one option is left of.
@@ -246,7 +249,7 @@ class Search:
         best: list[Branch] | None = None
         for choice in branch.choices.copy():
             options = _options(branch, choice) or []
-            branches = [one for option in options if (one := self._tried(branch, option))]
+            branches = [one for option in options if (one := self._tried(branch, option, choice))]
             if len(branches) < 2:
                 return branches
             if self._certain(branch, options):
@@ -256,9 +259,14 @@ class Search:
                 best = branches
         return [branch] if best is None else best
 
-    def _tried(self, branch: Branch, option: Formula) -> Branch | None:
+    def _tried(
+        self, branch: Branch, option: Formula, choice: Or | OneOf | None = None
+    ) -> Branch | None:
+        """The branch in which `option` is taken, of `choice`, if it is not contradictory."""
         other = branch.copy()
-        if other.add((option,)) and self._consistent(other) is not None:
+        if choice is not None:
+            other.choices.remove(choice)
+        if other.add((option,)) and self._consistent(other, len(branch.atoms)) is not None:
             return other
         return None
 

@@ -19,7 +19,7 @@ MAX_EXAMPLE = 5_000
 SEARCH_STEPS = 40
 
 
-def candidate(search: Search, atoms: list[Atom]) -> Candidate | None:
+def candidate(search: Search, atoms: list[Atom], _: int) -> Candidate | None:
     """A text that may satisfy `atoms`; None if there is none."""
     length = counts(atoms, "minLength", "maxLength")
     if length.none:
