@@ -29,7 +29,8 @@ class Mode(enum.Enum):
         if isinstance(name, cls):
             return name
         try:
-            return cls(str(name).upper())
+            # Nothing at all must not become "None", which is a mode.
+            return cls(name.upper() if isinstance(name, str) else "")
         except ValueError:
             raise ConfigurationError(
                 f"there is no compatibility mode {str(name)[:80]!r}; use "

@@ -44,8 +44,8 @@ _ACCEPT = f"{_CONTENT_TYPE}, application/vnd.schemaregistry+json, application/js
 _AWAY = (502, 503, 504)
 
 
-class NoSuchAddress(EventBusError):
-    """The registry does not know this part of the API."""
+class NoSuchAddress(RegistryUnavailable):
+    """What answers does not know this part of the API."""
 
 
 class _Passing(RegistryUnavailable):

@@ -137,7 +137,7 @@ class RemoteRegistry:
         found = self._read(path)
         level = found.get("compatibilityLevel") if isinstance(found, dict) else None
         try:
-            return Mode.of(str(level))
+            return Mode.of(level if isinstance(level, str) else "")
         except ConfigurationError as error:
             raise RegistryUnavailable(f"the schema registry's answer is odd: {error}") from None
 

@@ -121,6 +121,8 @@ class RegistryServer:
 
     def close(self) -> None:
         """Stop listening, once started; what is being answered is answered to the end."""
+        if not self._thread.is_alive():
+            return
         self._server.task_dispatcher.shutdown(timeout=DRAIN_SECONDS)
         self._server.trigger.pull_trigger(self._end)
         self._thread.join(DRAIN_SECONDS)
