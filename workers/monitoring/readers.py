@@ -1,12 +1,14 @@
 """Tells the schema registry what the handlers of this process read, so that a change names them.
 
 One thread in each process that stays. It needs a registry and the process does not: while the
-registry is away, the readers are missing there, and everything else goes on.
+registry is away, the readers are missing there, and everything else goes on. Where the application
+has neither lock files nor a `registry_url`, there is nobody to tell, and the thread does not run.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterable
@@ -14,7 +16,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from eventbus.backoff import Backoff
+from eventbus.contracts.lock_files import SUFFIX
 from eventbus.errors import DatabaseNotMigrated, EventBusError
+from eventbus.settings import Settings
 
 from ..supervisor import Service
 
@@ -52,11 +56,12 @@ class ReaderAnnouncer:
     def __init__(self, bus: EventBus, services: Iterable[Service]) -> None:
         self._bus = bus
         self._queues = frozenset(queue for service in services for queue in service.report().queues)
+        self._runs = bool(self._queues) and _has_registry(bus.settings)
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._run, name="readers", daemon=True)
 
     def __enter__(self) -> ReaderAnnouncer:
-        if self._queues:
+        if self._runs:
             self._thread.start()
         return self
 
@@ -67,7 +72,7 @@ class ReaderAnnouncer:
         trace: TracebackType | None,
     ) -> None:
         self._leaving.set()
-        if self._queues:
+        if self._runs:
             self._thread.join(LEAVE_SECONDS)
 
     def _run(self) -> None:
@@ -98,6 +103,16 @@ class ReaderAnnouncer:
         if readers:
             open_registry(self._bus).add_readers(readers)
             log.debug("the schema registry knows of %d readers here", len(readers))
+
+
+def _has_registry(settings: Settings) -> bool:
+    """Whether contracts are in use: what derives and registers them takes 2 MiB of memory."""
+    if settings.registry_url is not None:
+        return True
+    try:
+        return any(name.endswith(SUFFIX) for name in os.listdir(settings.contracts))
+    except OSError:
+        return False
 
 
 def _tell(error: Exception) -> None:
