@@ -12,13 +12,15 @@ from typing import Any
 from eventbus.contracts.protobuf.decoding import Decoder
 from eventbus.contracts.protobuf.encoding import EventEncoder
 from eventbus.contracts.protobuf.event_reading import EventReader
+from eventbus.contracts.protobuf.indexes import contract_at
 from eventbus.contracts.protobuf.reading import contract_of
 from eventbus.contracts.schema import Schema
+from eventbus.contracts.wire.frame import FIRST_MESSAGE
 from eventbus.event import Event
 
 
 class ProtobufCodec:
-    """Turns events into Protobuf bytes and back; the event is the schema's first message."""
+    """Turns events into Protobuf bytes and back; ours are the schema's first message."""
 
     content_type = "application/protobuf"
 
@@ -34,7 +36,9 @@ class ProtobufCodec:
         """
         return EventEncoder(event_class, contract_of(schema))
 
-    def decoder(self, writer: Schema) -> Callable[[bytes], dict[str, Any]]:
+    def decoder(
+        self, writer: Schema, indexes: tuple[int, ...] = FIRST_MESSAGE
+    ) -> Callable[[bytes], dict[str, Any]]:
         """Return what reads bytes written by `writer` into the event's JSON form.
 
         Raises
@@ -42,11 +46,13 @@ class ProtobufCodec:
         InvalidSchema
             It is no Protobuf schema with a message.
         UndecodableMessage
-            When called, with bytes that `writer` did not write.
+            It has no message at `indexes`; or, when called, with bytes that `writer` did not write.
         """
-        return Decoder(contract_of(writer))
+        return Decoder(contract_at(writer, indexes))
 
-    def reader(self, event_class: type[Event], writer: Schema) -> Callable[[bytes], Event]:
+    def reader(
+        self, event_class: type[Event], writer: Schema, indexes: tuple[int, ...] = FIRST_MESSAGE
+    ) -> Callable[[bytes], Event]:
         """Return what reads bytes written by `writer` into an event, resolved to its fields.
 
         Raises
@@ -54,8 +60,8 @@ class ProtobufCodec:
         InvalidSchema
             It is no Protobuf schema with a message.
         UndecodableMessage
-            When called, with bytes that `writer` did not write.
+            It has no message at `indexes`; or, when called, with bytes that `writer` did not write.
         ValidationError
             When called, with an event that the class does not take.
         """
-        return EventReader(event_class, Decoder(contract_of(writer)))
+        return EventReader(event_class, Decoder(contract_at(writer, indexes)))
