@@ -1,6 +1,6 @@
 """The cases, in the order in which they run."""
 
-from . import dead_letters, latency, prefork, relay, size, storm, worker
+from . import dead_letters, latency, prefork, registry, relay, size, storm, worker
 
 CASES = {
     case.name: case
@@ -11,6 +11,7 @@ CASES = {
         storm.CASE,
         dead_letters.CASE,
         latency.CASE,
+        registry.CASE,
         size.CASE,
     )
 }

@@ -23,6 +23,8 @@ class Size:
         Events that fail, and healthy ones beside them.
     dead_letters:
         Messages that are parked and replayed.
+    look_ups:
+        Requests to the schema registry.
     """
 
     rounds: int = 5
@@ -33,6 +35,7 @@ class Size:
     storm: int = 10_000
     storm_healthy: int = 6_000
     dead_letters: int = 100_000
+    look_ups: int = 10_000
 
 
 #: For CI: shows a collapse, not a percentage.
@@ -45,6 +48,7 @@ SHORT = Size(
     storm=3_000,
     storm_healthy=1_500,
     dead_letters=20_000,
+    look_ups=2_000,
 )
 
 

@@ -190,16 +190,28 @@ def _references(connection: Connection, ids: Iterable[int]) -> Mapping[int, tupl
     return found
 
 
+#: Built once: it is what most requests ask.
+_SCHEMA = (
+    sa.select(
+        contract_schema.c.format,
+        contract_schema.c.text,
+        contract_reference.c.name,
+        contract_reference.c.subject,
+        contract_reference.c.version,
+    )
+    .outerjoin(contract_reference, contract_reference.c.id == contract_schema.c.id)
+    .where(contract_schema.c.id == sa.bindparam("of_id"))
+    .order_by(contract_reference.c.position)
+)
+
+
 def schema_with_id(connection: Connection, id: int) -> StoredSchema | None:
     """The schema that has `id`."""
-    row = connection.execute(
-        sa.select(contract_schema.c.format, contract_schema.c.text).where(
-            contract_schema.c.id == id
-        )
-    ).first()
-    if row is None:
+    rows = connection.execute(_SCHEMA, {"of_id": id}).all()
+    if not rows:
         return None
-    return StoredSchema(id, Format(row.format), row.text, _references(connection, [id])[id])
+    references = tuple(Reference(*row[2:]) for row in rows if row[2] is not None)
+    return StoredSchema(id, Format(rows[0][0]), rows[0][1], references)
 
 
 def id_of_fingerprint(connection: Connection, fingerprint: str) -> int | None:
