@@ -100,6 +100,10 @@ class _Looking:
         queues = [queue.name for queue in subscription.topology(self._bus.settings.exchange).queues]
         for queue, stats in admin.stats(queues).items():
             looked = 0
+            if queue == subscription.overflow_queue:
+                # It has one consumer at a time, and nobody may look beside that.
+                self.places.append(Place(queue, stats.messages, looked))
+                continue
             with contextlib.closing(admin.browse(queue, self._sample)) as messages:
                 for message in messages:
                     looked += 1
