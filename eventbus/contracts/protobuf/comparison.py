@@ -26,6 +26,7 @@ as Protobuf says. Kinds of differences:
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 from eventbus.contracts.compatibility import Difference
@@ -52,15 +53,22 @@ class _Comparison:
     def __init__(self, reader: Contract, writer: Contract) -> None:
         self._reader = reader
         self._writer = writer
+        roots = [reader.messages[full_name] for full_name in reader.roots]
+        self._roots = {message.name: message for message in roots}
         self._seen: set[tuple[str, str]] = set()
-        self._waiting: list[tuple[str, Message, Message]] = []
+        self._waiting: deque[tuple[str, Message, Message]] = deque()
         self._steps = 0
 
     def run(self) -> Iterator[Difference]:
-        yield from self._roots()
+        helpers = _helpers(self._writer)
         try:
-            while self._waiting:
-                yield from self._messages(*self._waiting.pop(0))
+            # What an event holds is told by its path from the event.
+            for parts in (False, True):
+                for full_name in self._writer.roots:
+                    if (full_name in helpers) is parts:
+                        yield from self._root(self._writer.messages[full_name], needed=not parts)
+                while self._waiting:
+                    yield from self._messages(*self._waiting.popleft())
         except _TooLarge:
             yield Difference(
                 "UNDECIDED", "", "the schemas are too large to compare; split the event"
@@ -71,21 +79,16 @@ class _Comparison:
         if self._steps > COMPARISON_MAX_STEPS:
             raise _TooLarge
 
-    def _roots(self) -> Iterator[Difference]:
-        read_roots = [self._reader.messages[full_name] for full_name in self._reader.roots]
-        by_name = {message.name: message for message in read_roots}
-        helpers = _helpers(self._writer)
-        for full_name in self._writer.roots:
-            written = self._writer.messages[full_name]
-            read = self._reader.messages.get(full_name) or by_name.get(written.name)
-            if read is not None:
-                self._pair(written.name, read, written)
-            elif full_name not in helpers:
-                yield Difference(
-                    "MESSAGE_REMOVED",
-                    written.name,
-                    f"the reader has no message {written.name}, which the writer may send",
-                )
+    def _root(self, written: Message, *, needed: bool) -> Iterator[Difference]:
+        read = self._reader.messages.get(written.full_name) or self._roots.get(written.name)
+        if read is not None:
+            self._pair(written.name, read, written)
+        elif needed:
+            yield Difference(
+                "MESSAGE_REMOVED",
+                written.name,
+                f"the reader has no message {written.name}, which the writer may send",
+            )
 
     def _pair(self, path: str, reader: Message, writer: Message) -> None:
         key = (reader.full_name, writer.full_name)
@@ -117,7 +120,7 @@ class _Comparison:
             return
         yield from _presence(path, reader, read, writer, written)
         if reader.derived:
-            asked, kept = marks.facets_of(reader, read), marks.facets_of(writer, written)
+            asked, kept = reader.facets.get(read.name, {}), writer.facets.get(written.name, {})
             for reason in marks.stricter(asked, kept):
                 yield Difference(
                     "STRICTER", path, f"the reader {reason}, which the writer does not"
@@ -187,7 +190,7 @@ def _within(name: str, outer: str) -> bool:
 
 def _absent(path: str, reader: Message, read: Field, writer: Message) -> Iterator[Difference]:
     """The writer has nothing at this number."""
-    namesake = writer.called(read.name)
+    namesake = writer.by_name.get(read.name)
     if namesake is not None:
         yield Difference(
             "FIELD_RENUMBERED",
@@ -195,7 +198,9 @@ def _absent(path: str, reader: Message, read: Field, writer: Message) -> Iterato
             f"the writer's number of {read.name} is {namesake.number}, the reader's {read.number}; "
             f"a field keeps its number",
         )
-    elif read.required or (reader.derived and marks.DEFAULT not in marks.facets_of(reader, read)):
+    elif read.required or (
+        reader.derived and marks.DEFAULT not in reader.facets.get(read.name, {})
+    ):
         yield Difference(
             "FIELD_NEEDED",
             path,
@@ -223,7 +228,7 @@ def _names(
             f"number {read.number} is {written.name} to the writer and {read.name} to the reader, "
             f"whose class does not have that name as an alias",
         )
-    namesake = writer.called(read.name)
+    namesake = writer.by_name.get(read.name)
     if namesake is not None:
         yield Difference(
             "FIELD_RENUMBERED",
@@ -234,7 +239,7 @@ def _names(
 
 
 def _earlier_names(message: Message, field: Field) -> list[str]:
-    return marks.facets_of(message, field).get(marks.WAS, "").split()
+    return message.facets.get(field.name, {}).get(marks.WAS, "").split()
 
 
 def _presence(

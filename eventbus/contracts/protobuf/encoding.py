@@ -80,7 +80,7 @@ class _Encoding:
         """Name of the attribute, name in the message class, and the conversion of each field."""
         found: list[tuple[str, str, Convert | None]] = []
         for name, field in struct.__schema__.fields.items():
-            written = message.called(field.data_key or name)
+            written = message.by_name.get(field.data_key or name)
             if written is None:
                 found.append((name, "", _no_such_field))
             else:

@@ -94,7 +94,7 @@ def _written(
 ) -> Field | None:
     """The writer's field, by the name on the wire or an earlier one."""
     for known in (field.data_key or name, *struct.__marks__[name].aliases):
-        found = message.called(known)
+        found = message.by_name.get(known)
         if found is not None:
             return found
     return None

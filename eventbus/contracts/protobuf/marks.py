@@ -11,13 +11,15 @@ they mean nothing to other tools.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
 
-from eventbus.contracts.protobuf.model import MARK, Field, Message
+from eventbus.contracts.protobuf.model import MARK, Facets
 
 #: Joins the field and its facets; no field of an event may have it in its name.
 JOINT = "__"
+
+_START = "x_"
 
 #: A reader can do without the field.
 DEFAULT = "default"
@@ -28,21 +30,20 @@ KINDS = ("uuid", "date", "decimal")
 #: Before a facet that holds for each value of a list or map.
 EACH = "each"
 
-Facets = Mapping[str, str]
-
 
 def is_mark(name: str) -> bool:
     """Whether a reserved name tells something, instead of a name that is used no more."""
-    return name == MARK or (name.startswith("x_") and JOINT in name)
+    return name == MARK or (name.startswith(_START) and JOINT in name)
 
 
-def facets_of(message: Message, field: Field) -> Facets:
-    """What is said of a field."""
-    start = f"x_{field.name}{JOINT}"
-    for name in message.reserved_names:
-        if name.startswith(start):
-            return _facets(name[len(start) :].split(JOINT))
-    return {}
+def read_marks(reserved_names: Iterable[str]) -> dict[str, Facets]:
+    """What is said of fields, by their names."""
+    found: dict[str, Facets] = {}
+    for name in reserved_names:
+        if name != MARK and is_mark(name):
+            field, *parts = name[len(_START) :].split(JOINT)
+            found[field] = _facets(parts)
+    return found
 
 
 def _facets(parts: list[str]) -> Facets:
@@ -54,13 +55,13 @@ def _facets(parts: list[str]) -> Facets:
 
 
 def mark_of(field: str, facets: Facets) -> str:
-    """The name to reserve, so that `facets_of` finds these; a value of several words is several."""
+    """The name to reserve, so that `read_marks` finds these; a value of several words is several."""
     parts = [
         f"{key}_{word}" if word else key
         for key, value in facets.items()
         for word in value.split(" ")
     ]
-    return "x_" + JOINT.join([field, *parts])
+    return _START + JOINT.join([field, *parts])
 
 
 def number_text(number: int | float | Decimal) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 #: The reserved name of the messages that are derived from an event class; see `marks`.
@@ -33,6 +34,9 @@ TYPES = (
 )
 
 TIMESTAMP = "google.protobuf.Timestamp"
+
+#: What is said of a field beside its type: see `marks`.
+Facets = Mapping[str, str]
 
 #: The first and last number of what `reserved` and `extensions` name, both included.
 Range = tuple[int, int]
@@ -78,7 +82,7 @@ class Field:
         return self.type in ("message", "group")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Message:
     """A message.
 
@@ -94,6 +98,8 @@ class Message:
         What no field may be numbered or called any more.
     derived:
         Whether it was derived from an event class, or is a map's entry in such a message.
+    facets:
+        In a derived message: what is said of fields, by their names.
     """
 
     full_name: str
@@ -103,14 +109,12 @@ class Message:
     reserved_names: frozenset[str] = frozenset()
     is_map_entry: bool = False
     derived: bool = False
+    facets: Mapping[str, Facets] = field(default_factory=dict)
 
-    def reserves(self, number: int) -> bool:
-        """Whether no field may have this number."""
-        return any(first <= number <= last for first, last in self.reserved_ranges)
-
-    def called(self, name: str) -> Field | None:
-        """The field with this name."""
-        return next((found for found in self.fields.values() if found.name == name), None)
+    @cached_property
+    def by_name(self) -> Mapping[str, Field]:
+        """The fields by name."""
+        return {found.name: found for found in self.fields.values()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 from eventbus.contracts.limits import ENUM_MAX_VALUES, SCHEMA_MAX_NODES
 from eventbus.contracts.protobuf.compiler import COMPILER
 from eventbus.contracts.protobuf.features import Features, of_file, refined
+from eventbus.contracts.protobuf.marks import read_marks
 from eventbus.contracts.protobuf.model import MARK, TYPES, Contract, EnumType, Field, Message
 from eventbus.contracts.schema import Schema
 from eventbus.errors import InvalidSchema, MissingDependency
@@ -174,6 +175,7 @@ class _Reader:
             is_map_entry=message.options.map_entry,
             derived=(full_name if not message.options.map_entry else _outer(full_name))
             in self._derived,
+            facets=read_marks(message.reserved_name) if full_name in self._derived else {},
         )
 
     def _field(self, field: Any, inherited: Features, oneofs: list[str]) -> Field:
