@@ -90,6 +90,9 @@ class _Evaluation:
         return _conjunction(self.holds(each, name) for name in value)
 
     def _members(self, value: dict[str, Any], keys: KeySet, each: Formula) -> bool | None:
+        name = keys.only
+        if name is not None:
+            return self.holds(each, value[name]) if name in value else True
         return _conjunction(
             _disjunction((_negation(_belongs(keys, name)), self.holds(each, one)))
             for name, one in value.items()

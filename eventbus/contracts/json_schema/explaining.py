@@ -51,6 +51,7 @@ class _Explanation:
         self._search = search
         self._reader = reader
         self._visited: set[tuple[Location, Scope, Context]] = set()
+        self._proven: dict[tuple[Context, Formula], bool] = {}
         self.found: dict[tuple[str, str, str], Difference] = {}
 
     def look_into(self, context: Context, location: Location, scope: Scope) -> bool:
@@ -92,7 +93,10 @@ class _Explanation:
     ) -> None:
         path = location.json_pointer + "".join(f"/{escaped(step)}" for step in assertion.steps)
         kind, message = one.kind, one.message
-        if not _proven(context, assertion.formula, found):
+        key = (context, assertion.formula)
+        if key not in self._proven:
+            self._proven[key] = _proven(context, assertion.formula, found)
+        if not self._proven[key]:
             kind, message = (
                 UNDECIDED,
                 f"it cannot be decided whether this is a difference: {message}",

@@ -84,7 +84,7 @@ class Branch:
 
     def add(self, formulas: Iterable[Formula]) -> bool:
         """Take them in; False if they contradict what is there."""
-        pending = list(formulas)
+        pending = list(formulas)[::-1]
         while pending:
             formula = pending.pop()
             decided = formula.of_type(self.type)
@@ -97,7 +97,7 @@ class Branch:
                 if formula.keyword != "opaque":
                     self.atoms.append(formula)
             elif isinstance(formula, And):
-                pending += formula.parts
+                pending += formula.parts[::-1]
             elif isinstance(formula, (Or, OneOf)):
                 self.choices.append(formula)
             elif isinstance(formula, Reference):
@@ -149,7 +149,7 @@ class Search:
         outside, self._rests_on = self._rests_on, math.inf
         self._open[question] = level
         try:
-            found = self._of_any_type(question)
+            found = self._of_any_type(formulas)
         finally:
             del self._open[question]
         if found is not None or self._rests_on >= level:
@@ -160,8 +160,7 @@ class Search:
 
     def types(self, *formulas: Formula) -> list[JsonType]:
         """The types that a value which satisfies all of them may have."""
-        question = frozenset(formulas)
-        return [type for type in JsonType if self._of_type(type, question) is not None]
+        return [type for type in JsonType if self._of_type(type, formulas) is not None]
 
     def cases(self, type: JsonType, formulas: Iterable[Formula], limit: int) -> list[Branch]:
         """The cases that a value of `type` which satisfies all of them may be, without choices.
@@ -181,19 +180,19 @@ class Search:
                 return [whole]
         return found
 
-    def _of_any_type(self, question: frozenset[Formula]) -> Candidate | None:
+    def _of_any_type(self, formulas: tuple[Formula, ...]) -> Candidate | None:
         for type in _ORDER:
-            found = self._of_type(type, question)
+            found = self._of_type(type, formulas)
             if found is not None:
                 return found
         return None
 
-    def _of_type(self, type: JsonType, question: frozenset[Formula]) -> Candidate | None:
+    def _of_type(self, type: JsonType, formulas: tuple[Formula, ...]) -> Candidate | None:
         self.step()
         if type in _FINITE:
-            return _first_that_holds(_FINITE[type], question)
+            return _first_that_holds(_FINITE[type], formulas)
         branch = Branch(type)
-        if not branch.add(question):
+        if not branch.add(formulas):
             return None
         pending = [branch]
         while pending:
@@ -245,19 +244,26 @@ class Search:
         return quiet
 
     def _split(self, branch: Branch) -> list[Branch]:
-        """The branches of the choice with the fewest options that may hold."""
-        best: list[Branch] | None = None
-        for choice in branch.choices.copy():
+        """The branches of the first choice that is left, the writer's being before the reader's.
+
+        Once it is known which of its cases the writer writes, most of the reader's are decided.
+        """
+        tried: list[tuple[Or | OneOf, list[Formula], list[Branch]]] = []
+        for choice in branch.choices:
             options = _options(branch, choice) or []
-            branches = [one for option in options if (one := self._tried(branch, option, choice))]
+            branches = [b for option in options if (b := self._tried(branch, option, choice))]
             if len(branches) < 2:
                 return branches
-            if self._certain(branch, options):
-                branch.choices.remove(choice)
-                continue
-            if best is None or len(branches) < len(best):
-                best = branches
-        return [branch] if best is None else best
+            tried.append((choice, options, branches))
+        dropped: list[Or | OneOf] = []
+        for choice, options, branches in tried:
+            if not self._certain(branch, options):
+                for one in branches:
+                    one.choices = [other for other in one.choices if other not in dropped]
+                return branches
+            dropped.append(choice)
+        branch.choices = []
+        return [branch]
 
     def _tried(
         self, branch: Branch, option: Formula, choice: Or | OneOf | None = None
