@@ -503,10 +503,15 @@ class Struct:
     __declared__: ClassVar[dict[str, marshmallow.fields.Field[Any]]] = {}
     __defaults__: ClassVar[dict[str, Any]] = {}
     __marks__: ClassVar[dict[str, Marks]] = {}
+    #: Whether a field is deprecated, here or in a struct inside, or the event itself.
+    __deprecates__: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         _declare_fields(cls, _namespace_of_caller())
+        cls.__deprecates__ = any(mark.deprecated for mark in cls.__marks__.values()) or any(
+            _deprecates(field) for field in cls.__declared__.values()
+        )
         cls.__schema__ = StructSchema.of(cls, cls.__declared__)
 
     def __init__(self, /, **values: Any) -> None:
@@ -574,6 +579,14 @@ class Struct:
     def __repr__(self) -> str:
         body = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items())
         return f"{type(self).__name__}({body})"
+
+
+def _deprecates(field: marshmallow.fields.Field[Any]) -> bool:
+    if isinstance(field, fields.List):
+        return _deprecates(field.inner)
+    if isinstance(field, fields.Mapping):
+        return _deprecates(field.values)
+    return isinstance(field, fields.StructField) and field.struct.__deprecates__
 
 
 def _unknown_fields(field: marshmallow.fields.Field[Any], value: Any) -> dict[str, Any]:
@@ -668,6 +681,7 @@ class Event(Struct):
                 f"use Deprecated('2027-01-01', 'use …')"
             )
         cls.__deprecated__ = deprecated
+        cls.__deprecates__ = cls.__deprecates__ or deprecated is not None
         cls.__upcasters__ = {}
         if name:
             thin.check(cls, name)

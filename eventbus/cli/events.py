@@ -181,10 +181,13 @@ def publish(name: str, data: str, key: str | None, as_json: bool) -> None:
     """
     from eventbus import database
     from eventbus.cli.start import check_database
-    from eventbus.cli.terminal import print_json, print_line
+    from eventbus.cli.terminal import escape, print_json, print_line
+    from eventbus.deprecation import deprecations_in
 
     bus = the_bus()
     event = bus.event_class(name).__read_strict__(_parsed(data, bus.settings.max_message_bytes))
+    for text in deprecations_in(event):
+        click.echo(f"Warning: {escape(text)}", err=True)
     check_database(bus.engine)
     with database.writing(bus.engine) as connection:
         event_id = bus.publish(event, session=connection, key=key)

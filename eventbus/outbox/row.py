@@ -12,6 +12,7 @@ from typing import Any
 
 from eventbus.attributes import is_string
 from eventbus.context import current_context
+from eventbus.deprecation import warn_of_deprecated
 from eventbus.envelope import Envelope, check_extensions, epoch_ms
 from eventbus.errors import ValidationError
 from eventbus.event import Event
@@ -91,6 +92,8 @@ def make_row(
             f"{event!r:.200} is not an event; publish an instance of a class declared with "
             f"class OrderPaid(Event, name='order.paid')"
         )
+    if type(event).__deprecates__:
+        warn_of_deprecated(event)
     written = outgoing(type(event))
     body = written.encode(event)
     if len(body) > max_bytes:
