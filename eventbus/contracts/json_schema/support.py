@@ -32,7 +32,7 @@ class JsonSchemaSupport:
 
     def check(self, schema: Schema) -> None:
         """Refuse what is no JSON Schema of a draft that is read, or exceeds the bounds."""
-        _compiled(schema)
+        compiled(schema)
 
     def canonical(self, schema: Schema) -> str:
         """The schema with sorted keys, and equal spellings made one."""
@@ -40,7 +40,7 @@ class JsonSchemaSupport:
 
     def compare(self, reader: Schema, writer: Schema) -> list[Difference]:
         """Why `reader` does not accept all that `writer` does; empty if it does."""
-        wanted, given = _compiled(reader), _compiled(writer)
+        wanted, given = compiled(reader), compiled(writer)
         if wanted is given:
             return []
         written = given.formula(*given.start)
@@ -72,7 +72,8 @@ def _reader_text(text: str) -> str:
     return text if read is written else json.dumps(read, ensure_ascii=False)
 
 
-def _compiled(schema: Schema) -> Compiler:
+def compiled(schema: Schema) -> Compiler:
+    """The formulas of a schema; InvalidSchema if it is none."""
     return _kept(schema.text, tuple(sorted(schema.references.items())))
 
 

@@ -1,4 +1,4 @@
-"""Random schemas, variations of them, and values that they may accept: small worlds, full of traps."""
+"""Random schemas, variations of them, and values near to them: a small world, full of traps."""
 
 from __future__ import annotations
 
@@ -217,9 +217,7 @@ class Schemas:
     def _vary(self, holder: dict[str, Any], keyword: str) -> None:
         r = self.random
         value = holder[keyword]
-        if keyword == "$schema":
-            return
-        if keyword in ("$ref", "$defs"):
+        if keyword in ("$schema", "$ref", "$defs"):
             return
         if keyword in ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"):
             holder[keyword] = value + r.choice([0, 1, 1, 2]) if value >= 0 else value
@@ -233,9 +231,7 @@ class Schemas:
             holder[keyword] = [*value, r.choice(SCALARS)]
         elif keyword in ("anyOf", "oneOf") and r.random() < 0.6:
             value.append(self.schema(1))
-        elif keyword == "allOf" and len(value) > 1:
-            value.pop()
-        elif keyword == "required" and len(value) > 1:
+        elif keyword in ("allOf", "required") and len(value) > 1:
             value.pop()
         elif keyword == "properties" and r.random() < 0.5:
             value[self.name()] = self.schema(1)
@@ -294,7 +290,8 @@ class Values:
         if schema.get("enum"):
             return r.choice(schema["enum"])
         if "$ref" in schema and r.random() < 0.8:
-            return self.fitting(self.document["$defs"][schema["$ref"].rsplit("/", 1)[1]], depth - 1)
+            name = schema["$ref"].rsplit("/", 1)[-1]
+            return self.fitting(self.document.get("$defs", {}).get(name), depth - 1)
         for keyword in ("anyOf", "oneOf", "allOf"):
             if keyword in schema and r.random() < 0.5:
                 return self.fitting(self.merged(schema, r.choice(schema[keyword])), depth - 1)
