@@ -16,7 +16,7 @@ from eventbus.brokers.rabbitmq.address import Address
 from eventbus.brokers.rabbitmq.codec import ack_frame, decode_message, requeue_frame
 from eventbus.brokers.rabbitmq.connection import DataConnection
 from eventbus.brokers.rabbitmq.forwarding import Forwarder
-from eventbus.brokers.rabbitmq.link import Link, backoff_seconds
+from eventbus.brokers.rabbitmq.link import Link, new_backoff
 from eventbus.message import Message, last_death
 
 logger = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ class QueueChannel:
 class _Subscription:
     """A queue that is to be consumed, through all its channels."""
 
-    __slots__ = ("consuming", "failures", "idle", "name", "prefetch", "trouble", "waiting")
+    __slots__ = ("backoff", "consuming", "idle", "name", "prefetch", "trouble", "waiting")
 
     def __init__(self, name: str, prefetch: int) -> None:
         self.name = name
@@ -143,7 +143,7 @@ class _Subscription:
         #: The channel of a paused queue, on which it is consumed again.
         self.idle: QueueChannel | None = None
         self.trouble: str | None = "not consumed yet"
-        self.failures = 0
+        self.backoff = new_backoff()
         #: A new attempt is under way or planned.
         self.waiting = False
 
@@ -333,7 +333,7 @@ class RabbitMQConsumer:
         subscription.waiting = False
         subscription.consuming = channel
         subscription.trouble = None
-        subscription.failures = 0
+        subscription.backoff.reset()
         if self._link is not None:
             self._link.settled()
         if not self._is_wanted(subscription):
@@ -373,8 +373,7 @@ class RabbitMQConsumer:
         if not self._cancelled and reason != subscription.trouble:
             logger.warning("%s: queue %r: %s", self._name, subscription.name, reason)
         self._stopped(subscription, reason)
-        pause = backoff_seconds(subscription.failures)
-        subscription.failures += 1
+        pause = subscription.backoff.next()
         subscription.waiting = True
         if self._link is not None:
             self._link.call_later(pause, attempt)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from eventbus.backoff import Backoff
 from eventbus.brokers.port import Confirmation, Forward
 from eventbus.brokers.rabbitmq.address import Address
 from eventbus.brokers.rabbitmq.codec import (
@@ -22,7 +23,7 @@ from eventbus.brokers.rabbitmq.codec import (
     encode_table,
 )
 from eventbus.brokers.rabbitmq.connection import FRAME_MAX
-from eventbus.brokers.rabbitmq.link import backoff_seconds
+from eventbus.brokers.rabbitmq.link import new_backoff
 from eventbus.brokers.rabbitmq.publisher import ConfirmingLink, Outgoing
 from eventbus.message import REASON_HEADER, TRACEBACK_HEADER, Message
 from eventbus.topology import (
@@ -148,7 +149,7 @@ class _Errand:
     outgoing: list[Outgoing]
     is_wanted: Callable[[], bool]
     done: Callable[[], None]
-    failures: int = 0
+    backoff: Backoff = field(default_factory=new_backoff)
 
 
 @dataclass(slots=True)
@@ -259,9 +260,7 @@ class Forwarder:
             self._declare(errand.queue, name)
         if Confirmation.REFUSED in confirmations:
             logger.warning("a copy for %s was refused; trying again", errand.outgoing[0][1])
-        pause = backoff_seconds(errand.failures)
-        errand.failures += 1
-        self._later(pause, lambda: self._send([errand]))
+        self._later(errand.backoff.next(), lambda: self._send([errand]))
 
     def _declare(self, queue: str, missing: str) -> None:
         """Create a retry or dead-letter queue that an operator deleted or a deployment forgot."""

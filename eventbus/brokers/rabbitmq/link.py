@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,24 +11,23 @@ from typing import Any
 import pika.exceptions
 from pika.adapters.select_connection import IOLoop
 
+from eventbus.backoff import Backoff
 from eventbus.brokers.rabbitmq.address import Address, explain
 from eventbus.brokers.rabbitmq.connection import DataConnection, parameters
 from eventbus.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
-#: Seconds before the first new attempt, and at most between two; each is drawn from zero to the
-#: bound (full jitter), so that a thousand workers do not come back in the same moment.
+#: Seconds before the first new attempt, and at most between two.
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
 #: Seconds that closing waits for the broker's farewell before the socket is simply closed.
 FAREWELL_SECONDS = 2.0
 
 
-def backoff_seconds(failures: int) -> float:
-    """A random pause after so many `failures` in a row."""
-    bound = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** min(failures, 16))
-    return random.uniform(0, bound)
+def new_backoff() -> Backoff:
+    """The pauses between attempts at whatever the broker does not let us do."""
+    return Backoff(first=FIRST_RETRY_SECONDS, longest=LAST_RETRY_SECONDS)
 
 
 class Link:
@@ -56,10 +54,10 @@ class Link:
     ) -> None:
         self.name = name
         self.connection: DataConnection | None = None
+        self._backoff = new_backoff()
         self._trouble: str | None = f"connecting to {addresses[0]}"
         self._addresses = tuple(addresses)
         self._position = 0
-        self._failures = 0
         self._reported: str | None = None
         self._on_up = on_up
         self._on_down = on_down
@@ -88,7 +86,7 @@ class Link:
 
     def settled(self) -> None:
         """What the connection is for works: the next failure begins with a short pause again."""
-        self._failures = 0
+        self._backoff.reset()
         self._reported = None
 
     def drop(self, reason: str) -> None:
@@ -175,8 +173,7 @@ class Link:
         self._position += 1
         # Another host is tried at once; only a round that found none is followed by a pause.
         round_over = self._position % len(self._addresses) == 0
-        pause = backoff_seconds(self._failures) if round_over else 0
-        self._failures += round_over
+        pause = self._backoff.next() if round_over else 0
         self._loop.call_later(pause, self._connect)
 
     def _close(self) -> None:
