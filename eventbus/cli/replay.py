@@ -196,22 +196,22 @@ def _plan(
     if wanted.since_ms is not None and wanted.since_ms >= (wanted.until_ms or 0):
         raise click.UsageError("--since is not before --until; nothing lies between them")
     after = None if record is None else read_position(record.position)
-    found = log.counts(wanted, after)
+    ttl_ms = int(bus.settings.idempotency_ttl.total_seconds() * 1000)
+    counted = log.counts(wanted, after, old_before_ms=now - ttl_ms)
+    found = {name: each.events for name, each in counted.items()}
     asked = {name: n for name, n in found.items() if _is_asked(patterns, name)}
     taken = {name: n for name, n in asked.items() if _is_taken(subscription, options, name)}
     if not taken and record is None:
         raise UnknownName(_nothing(found, asked, queue))
-    chosen = replace(wanted, names=tuple(taken))
-    ttl_ms = int(bus.settings.idempotency_ttl.total_seconds() * 1000)
     return _Plan(
         queue=queue,
         options=options,
         log=log,
-        selection=chosen,
+        selection=replace(wanted, names=tuple(taken)),
         now_ms=now,
         counts=taken,
         left_out={name: n for name, n in asked.items() if patterns and name not in taken},
-        forgotten=_count_before(log, chosen, after, now - ttl_ms),
+        forgotten=sum(counted[name].old for name in taken),
     )
 
 
@@ -242,11 +242,6 @@ def _is_taken(subscription: Subscription | None, options: Mapping[str, Any], nam
         for handler in subscription.handlers
         if options["handler"] in (None, handler.name)
     )
-
-
-def _count_before(log: EventLog, selection: Selection, after: Any, limit_ms: int) -> int:
-    until = min(selection.until_ms or limit_ms, limit_ms)
-    return sum(log.counts(replace(selection, until_ms=until), after).values())
 
 
 def _nothing(found: Mapping[str, int], asked: Mapping[str, int], queue: str) -> str:

@@ -52,6 +52,14 @@ class LoggedRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """How many events are meant, and how many of them are old."""
+
+    events: int
+    old: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """Which events of the log are meant; None means any.
 
@@ -85,16 +93,28 @@ class EventLog:
 
     # -- reading it in the order of publishing ---------------------------------------------------
 
-    def counts(self, selection: Selection, after: Position | None = None) -> dict[str, int]:
-        """Event name to how many are meant; reads all of them, so it may take a while."""
+    def counts(
+        self, selection: Selection, after: Position | None = None, *, old_before_ms: int = 0
+    ) -> dict[str, Counted]:
+        """Event name to how many are meant; reads all of them, so it may take a while.
+
+        Parameters
+        ----------
+        old_before_ms:
+            Those published before it are old; epoch milliseconds.
+        """
+        old = sa.func.count(sa.case((_log.published_at_ms < old_before_ms, 1)))
         statement = (
-            sa.select(_log.name, sa.func.count())
+            sa.select(_log.name, sa.func.count(), old)
             .where(*_conditions(selection, after))
             .group_by(_log.name)
             .order_by(_log.name)
         )
         with reading(self._engine) as connection:
-            return {name: int(count) for name, count in connection.execute(statement)}
+            return {
+                name: Counted(int(events), int(old))
+                for name, events, old in connection.execute(statement)
+            }
 
     def read(self, selection: Selection, after: Position | None, limit: int) -> list[LoggedRow]:
         """The next `limit` events after a position, in the order in which they were published."""

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 
 from eventbus import EventBus, database, tables
 from eventbus.outbox import partitions
-from eventbus.outbox.event_log import EventLog, Position, Selection
+from eventbus.outbox.event_log import Counted, EventLog, Position, Selection
 from eventbus.workers import housekeeping
 from eventbus.workers.housekeeping import Housekeeping
 
@@ -91,8 +91,9 @@ def test_a_selection_is_by_name_key_and_time(bus: EventBus) -> None:
     assert read_all(log, Selection(names=("a", "b"), keys=("k",)), 2) == [1, 2]
     assert read_all(log, Selection(since_ms=20, until_ms=40), 2) == [2, 3]
     assert read_all(log, Selection(names=()), 2) == []
-    assert log.counts(Selection(since_ms=20)) == {"a": 2, "b": 1}
-    assert log.counts(Selection(), Position(20, 2)) == {"a": 2}
+    assert log.counts(Selection(since_ms=20)) == {"a": Counted(2), "b": Counted(1)}
+    assert log.counts(Selection(), Position(20, 2)) == {"a": Counted(2)}
+    assert log.counts(Selection(), old_before_ms=30) == {"a": Counted(3, old=1), "b": Counted(1, 1)}
 
 
 def test_what_is_old_is_deleted_in_batches(bus: EventBus) -> None:
