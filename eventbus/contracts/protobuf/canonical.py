@@ -1,6 +1,7 @@
 """The one text for schemas that differ only in how they are written.
 
-Comments, formatting and order are gone; the first message keeps its place, as it is the event's.
+Comments, formatting and order are gone; messages keep their places, as the Confluent frame names a
+message's type by its place in the file.
 Options count by what they say. Files that are imported are listed by name.
 """
 
@@ -17,14 +18,13 @@ from eventbus.contracts.schema import Schema
 def canonical_text(schema: Schema) -> str:
     """JSON of what the schema's own file declares."""
     file = file_descriptors(contract_of(schema).descriptors)[-1]
-    messages = [_message(message) for message in file.message_type]
     described = {
         "syntax": file.syntax or "proto2",
         "edition": getattr(file, "edition", 0),
         "package": file.package,
         "imports": sorted(file.dependency),
         "public": sorted(file.dependency[index] for index in file.public_dependency),
-        "messages": messages[:1] + _sorted(messages[1:]),
+        "messages": _messages(file.message_type),
         "enums": _sorted(_enum(enum) for enum in file.enum_type),
         "extensions": _sorted(_field(field, []) for field in file.extension),
         "services": sorted(_options(service) for service in file.service),
@@ -37,13 +37,19 @@ def _sorted(items: Any) -> list[Any]:
     return sorted(items, key=lambda item: json.dumps(item, sort_keys=True))
 
 
+def _messages(messages: Any) -> list[Any]:
+    """Those that were written, in their order; the entries of maps follow their fields."""
+    written = [_message(one) for one in messages if not one.options.map_entry]
+    return written + _sorted(_message(one) for one in messages if one.options.map_entry)
+
+
 def _message(message: Any) -> dict[str, Any]:
     oneofs = [oneof.name for oneof in message.oneof_decl]
     return _without_empty(
         {
             "name": message.name,
             "fields": _sorted(_field(field, oneofs) for field in message.field),
-            "messages": _sorted(_message(nested) for nested in message.nested_type),
+            "messages": _messages(message.nested_type),
             "enums": _sorted(_enum(enum) for enum in message.enum_type),
             "extensions": _sorted(_field(field, []) for field in message.extension),
             "ranges": sorted([r.start, r.end] for r in message.extension_range),

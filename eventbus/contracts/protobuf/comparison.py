@@ -33,9 +33,12 @@ from eventbus.contracts.compatibility import Difference
 from eventbus.contracts.limits import COMPARISON_MAX_STEPS
 from eventbus.contracts.protobuf import marks
 from eventbus.contracts.protobuf.enums import enum_differences
-from eventbus.contracts.protobuf.model import Contract, Field, Message
+from eventbus.contracts.protobuf.model import Contract, Facets, Field, Message
 from eventbus.contracts.protobuf.oneofs import oneof_differences
 from eventbus.contracts.protobuf.ranges import keeps_values
+
+#: Characters of a path.
+_PATH_MAX = 300
 
 
 def differences(reader: Contract, writer: Contract) -> list[Difference]:
@@ -94,7 +97,9 @@ class _Comparison:
         key = (reader.full_name, writer.full_name)
         if key not in self._seen:
             self._seen.add(key)
-            self._waiting.append((path, reader, writer))
+            # Messages in a circle have paths without an end.
+            shown = path if len(path) <= _PATH_MAX else f"...{path[-_PATH_MAX:]}"
+            self._waiting.append((shown, reader, writer))
 
     def _messages(self, path: str, reader: Message, writer: Message) -> Iterator[Difference]:
         for number, read in reader.fields.items():
@@ -119,12 +124,7 @@ class _Comparison:
             )
             return
         yield from _presence(path, reader, read, writer, written)
-        if reader.derived:
-            asked, kept = reader.facets.get(read.name, {}), writer.facets.get(written.name, {})
-            for reason in marks.stricter(asked, kept):
-                yield Difference(
-                    "STRICTER", path, f"the reader {reason}, which the writer does not"
-                )
+        yield from _stricter(path, reader.facets.get(read.name), writer.facets.get(written.name))
         yield from self._types(path, reading, writing)
 
     def _types(
@@ -198,9 +198,7 @@ def _absent(path: str, reader: Message, read: Field, writer: Message) -> Iterato
             f"the writer's number of {read.name} is {namesake.number}, the reader's {read.number}; "
             f"a field keeps its number",
         )
-    elif read.required or (
-        reader.derived and marks.DEFAULT not in reader.facets.get(read.name, {})
-    ):
+    elif read.required or (reader.derived and not _has_default(reader, read)):
         yield Difference(
             "FIELD_NEEDED",
             path,
@@ -242,6 +240,10 @@ def _earlier_names(message: Message, field: Field) -> list[str]:
     return message.facets.get(field.name, {}).get(marks.WAS, "").split()
 
 
+def _has_default(message: Message, field: Field) -> bool:
+    return marks.DEFAULT in message.facets.get(field.name, {})
+
+
 def _presence(
     path: str, reader: Message, read: Field, writer: Message, written: Field
 ) -> Iterator[Difference]:
@@ -261,6 +263,11 @@ def _may_be_absent(writer: Message, written: Field, to_proto2: bool) -> bool:
         # Zero is not written where there is no presence, and to proto2 that is absence.
         return not written.required
     return written.optional_keyword if writer.derived else written.nullable
+
+
+def _stricter(path: str, asked: Facets | None, kept: Facets | None) -> Iterator[Difference]:
+    for reason in marks.stricter(asked, kept or {}) if asked else ():
+        yield Difference("STRICTER", path, f"the reader {reason}, which the writer does not")
 
 
 def _defaults(path: str, read: Field, written: Field) -> Iterator[Difference]:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from eventbus.contracts.protobuf import marks
+from eventbus.contracts.protobuf.model import Facets
 from eventbus.contracts.protobuf.names import is_identifier
 from eventbus.shape import Array, Enumeration, Field, Kind, Map, Scalar, Type
 
@@ -22,7 +23,7 @@ _BOUNDS = (
 )
 
 
-def facets_of_field(field: Field) -> marks.Facets:
+def facets_of_field(field: Field) -> Facets:
     """The facets of a field, in the order in which they are written."""
     found: dict[str, str] = {}
     if not field.required:

@@ -55,7 +55,7 @@ def _facets(parts: list[str]) -> Facets:
 
 
 def mark_of(field: str, facets: Facets) -> str:
-    """The name to reserve, so that `read_marks` finds these; a value of several words is several."""
+    """The name to reserve, so that `read_marks` finds these; each word of a value is one."""
     parts = [
         f"{key}_{word}" if word else key
         for key, value in facets.items()

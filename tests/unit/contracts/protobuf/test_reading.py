@@ -186,8 +186,8 @@ def test_a_schema_is_the_same_however_it_is_written() -> None:
         package p; message A {
           .google.protobuf.Timestamp t = 0x3; map<string,int64> m = 2;
           string a = 1 [json_name="a"]; }
-        message C { reserved 1; reserved 2; }
         enum E { ZERO = 0; ONE = 1; } message B { oneof o { int32 y = 2; int32 x = 1; } }
+        message C { reserved 1; reserved 2; }
     """
     assert SUPPORT.canonical(schema(one)) == SUPPORT.canonical(schema(other))
 
@@ -203,7 +203,13 @@ def test_a_schema_is_the_same_however_it_is_written() -> None:
         ("message A { int32 a = 1; }", "message A { reserved 2; int32 a = 1; }"),
         ("message A { int32 a = 1; }", 'message A { reserved "b"; int32 a = 1; }'),
         ("message A { int32 a = 1; }", 'message A { int32 a = 1 [json_name = "x"]; }'),
+        # The frame says a message's type by its place.
         ("message A {} message B {}", "message B {} message A {}"),
+        ("message X {} message A {} message B {}", "message X {} message B {} message A {}"),
+        (
+            "message X { message A {} message B {} }",
+            "message X { message B {} message A {} }",
+        ),
         ("package p; message A {}", "message A {}"),
         ("enum E { Z = 0; }", "enum E { Z = 0; Y = 1; }"),
         ("message A { int32 a = 1; }", "message A { oneof o { int32 a = 1; } }"),
