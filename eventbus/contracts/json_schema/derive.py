@@ -8,6 +8,8 @@ The forms of values are those that the class reads, of which it writes one: a mo
 offset, a decimal with fewer places. An event's data are I-JSON (RFC 7493) and hold no NUL, which is
 refused before any schema is asked. ``format`` is meant as a check, so that there is no 30 February.
 
+Neither docstrings nor names of structs are part of it: who edits one has changed no contract.
+
 Structs are written where they are used, not in ``$defs``: in draft-07 nothing may stand beside a
 ``$ref``, and what differs between two versions has one path.
 """
@@ -73,7 +75,8 @@ def schema_of(record: Record, dialect: Dialect = DRAFT_2020_12) -> dict[str, Any
     """As `derive`, as a JSON value."""
     schema = _Derivation(dialect).record(record, record.name)
     mark = {"contract": WRITER, **schema.pop(MARK, {})}
-    return {"$schema": dialect.uri + ("#" if dialect is DRAFT_07 else ""), MARK: mark, **schema}
+    root = dialect.uri + ("#" if dialect is DRAFT_07 else "")
+    return {"$schema": root, "title": record.name, MARK: mark, **schema}
 
 
 class _Derivation:
@@ -83,8 +86,6 @@ class _Derivation:
     def record(self, record: Record, where: str) -> dict[str, Any]:
         """An object of exactly these fields."""
         return {
-            "title": record.name,
-            **_described(record.doc),
             **self._deprecation(record.deprecated),
             "type": "object",
             "properties": {field.name: self._field(field, where) for field in record.fields},

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eventbus.contracts.json_schema.candidates import SOMETHING, Candidate
 from eventbus.contracts.json_schema.evaluating import multiple_holds
@@ -98,6 +98,14 @@ class _Numbers:
             and (self.whole is None or bool(is_multiple(value, self.whole)))
         )
 
+    def surely(self, value: Number) -> bool:
+        """Whether every validator finds that it is one of them."""
+        return (
+            self.allows(value)
+            and all(multiple_holds(value, of) is False for of in self.not_multiples)
+            and all(multiple_holds(value, of) for of in self.fractions)
+        )
+
     def _within(self, value: Number) -> bool:
         if self.low is not None and (value < self.low or (value == self.low and self.low_open)):
             return False
@@ -119,7 +127,7 @@ class _Numbers:
         """A few values that may be allowed, the simple ones first."""
         low, high = self.low, self.high
         ends = [end for end in (low, high) if end is not None]
-        yield from (0, 1, -1, 0.5)
+        yield from (0, 1, -1, 0.5, 0.25, 0.125)
         if low is not None and high is not None:
             yield number(float((Fraction(low) + Fraction(high)) / 2))
         for end in ends:
@@ -149,14 +157,12 @@ def _chosen(found: _Numbers) -> Candidate | None:
     if found.low is not None and found.low == found.high:
         return Candidate(number(found.low)) if found.allows(found.low) else None
     if found.whole is None:
-        return _first(value for value in found.samples() if found.allows(value)) or SOMETHING
+        return _first(found.samples(), found) or SOMETHING
     first, last = found.lattice(found.whole)
     if first is not None and last is not None and first > last:
         return None
     factors, complete = _factors(first, last)
-    chosen = _first(
-        factor * found.whole for factor in factors if found.allows(factor * found.whole)
-    )
+    chosen = _first((factor * found.whole for factor in factors), found)
     return chosen or (None if complete else SOMETHING)
 
 
@@ -170,10 +176,15 @@ def _factors(first: int | None, last: int | None) -> tuple[range, bool]:
     return range(first, min(last + 1, first + MAX_TRIED)), last - first < MAX_TRIED
 
 
-def _first(values: Iterator[Any]) -> Candidate | None:
+def _first(values: Iterable[Number], found: _Numbers) -> Candidate | None:
+    """The first that is surely one of them, or else the first that may be."""
+    possible = None
     for value in values:
-        return Candidate(value)
-    return None
+        if found.surely(value):
+            return Candidate(value)
+        if possible is None and found.allows(value):
+            possible = Candidate(value)
+    return possible
 
 
 def _is_power_of_two(value: float) -> bool:

@@ -39,7 +39,7 @@ def _read(schema: Any) -> Any:
     """The view of a schema in the document, which `derive` writes in these few forms."""
     if not isinstance(schema, dict):
         return schema
-    if isinstance(schema.get("properties"), dict):
+    if isinstance(schema.get("properties"), dict) and isinstance(schema.get("required"), list):
         return _object(schema)
     view = dict(schema)
     for keyword in ("items", "additionalProperties"):
@@ -51,13 +51,13 @@ def _read(schema: Any) -> Any:
 def _object(schema: dict[str, Any]) -> dict[str, Any]:
     view = {key: value for key, value in schema.items() if key != "additionalProperties"}
     properties = {name: _read(one) for name, one in schema["properties"].items()}
-    needed = [name for name in schema.get("required", []) if not _has_default(properties, name)]
+    needed = [name for name in schema["required"] if not _has_default(properties, name)]
     aliases = {name: _aliases(one) for name, one in properties.items()}
-    view["required"] = [name for name in needed if not aliases.get(name)]
+    renamed = [name for name, spellings in aliases.items() if spellings and name in needed]
+    view["required"] = [name for name in needed if name not in renamed]
     one_of_its_names = [
         {"anyOf": [{"required": [spelling]} for spelling in (name, *aliases[name])]}
-        for name in needed
-        if aliases.get(name)
+        for name in renamed
     ]
     if one_of_its_names:
         view["allOf"] = one_of_its_names
@@ -72,8 +72,9 @@ def _object(schema: dict[str, Any]) -> dict[str, Any]:
     return view
 
 
-def _has_default(properties: dict[str, Any], name: str) -> bool:
-    return isinstance(properties.get(name), dict) and "default" in properties[name]
+def _has_default(properties: dict[str, Any], name: Any) -> bool:
+    schema = properties.get(name) if isinstance(name, str) else None
+    return isinstance(schema, dict) and "default" in schema
 
 
 def _aliases(schema: Any) -> list[str]:

@@ -241,7 +241,7 @@ _FITTING: dict[str, Any] = {
 }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(fitting(_READER_VIEW))
 def test_whatever_fits_the_readers_contract_is_read(data: Any) -> None:
     assert _told(_READER, data) == []
@@ -263,7 +263,7 @@ _fields = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(events(), st.dictionaries(_fields, _junk, max_size=3), st.lists(_fields, max_size=2))
 def test_the_class_reads_what_its_readers_contract_allows_and_nothing_else(
     written: EverythingHappened, changed: dict[str, Any], removed: list[str]

@@ -80,7 +80,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a $ref over http": ({"$ref": "http://127.0.0.1:1/s.json"}, "not fetched"),
     "a $ref to a file": ({"$ref": "file:///etc/passwd"}, "not fetched"),
     "a $ref to a path": ({"$ref": "../../etc/passwd"}, "not fetched"),
-    "a $ref to the meta-schema": ({"$ref": "https://json-schema.org/draft/2020-12/schema"}, "not fetched"),
+    "a $ref to the meta-schema": (
+        {"$ref": "https://json-schema.org/draft/2020-12/schema"},
+        "not fetched",
+    ),
     "a $ref that is no URI": ({"$ref": "http://[::1"}, "no URI"),
     "a $ref to nothing": ({"$ref": "#/$defs/x"}, "leads nowhere"),
     "a $ref to an unknown anchor": ({"$ref": "#x"}, "no such anchor"),
@@ -91,23 +94,34 @@ REFUSED: dict[str, tuple[Any, str]] = {
         {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
         "back to itself",
     ),
-    "a circle through allOf": ({"properties": {"a": {"allOf": [{"$ref": "#/properties/a"}]}}}, "itself"),
+    "a circle through allOf": (
+        {"properties": {"a": {"allOf": [{"$ref": "#/properties/a"}]}}},
+        "itself",
+    ),
     "a circle through not": ({"$defs": {"a": {"not": {"$ref": "#/$defs/a"}}}}, "itself"),
     "a circle through if": ({"if": {"$ref": "#"}}, "itself"),
     "a circle through a dynamic reference": (
-        {"$dynamicAnchor": "n", "anyOf": [{"$dynamicRef": "#n"}, {}]}, "itself",
+        {"$dynamicAnchor": "n", "anyOf": [{"$dynamicRef": "#n"}, {}]},
+        "itself",
     ),
     "a circle of a recursive reference": (
-        {"$schema": "https://json-schema.org/draft/2019-09/schema", "allOf": [{"$recursiveRef": "#"}]},
+        {
+            "$schema": "https://json-schema.org/draft/2019-09/schema",
+            "allOf": [{"$recursiveRef": "#"}],
+        },
         "itself",
     ),
     "two schemas of one $id": (
-        {"$defs": {"a": {"$id": "http://x/a"}, "b": {"$id": "http://x/a"}}}, "two schemas",
+        {"$defs": {"a": {"$id": "http://x/a"}, "b": {"$id": "http://x/a"}}},
+        "two schemas",
     ),
-    "two anchors of one name": ({"$defs": {"a": {"$anchor": "x"}, "b": {"$anchor": "x"}}}, "two places"),
+    "two anchors of one name": (
+        {"$defs": {"a": {"$anchor": "x"}, "b": {"$anchor": "x"}}},
+        "two places",
+    ),
     "an anchor of odd letters": ({"$anchor": "a b"}, "$anchor"),
     "an $id with a fragment": ({"$id": "http://x/a#b"}, "fragment"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("schema", "said"), REFUSED.values(), ids=REFUSED)
@@ -130,7 +144,7 @@ GOOD_PATTERNS = [
     "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
     "^([a-z0-9]([-a-z0-9]*[a-z0-9])?\\.)*[a-z]{2,63}$",
     "",
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("pattern", GOOD_PATTERNS)
@@ -180,20 +194,36 @@ BOMBS: dict[str, Any] = {
     "exclusive branches that double": doubling(30, "oneOf"),
     "a chain of 1,000 references": {
         "$ref": "#/$defs/d0",
-        "$defs": {f"d{n}": {"properties": {"a": {"$ref": f"#/$defs/d{(n + 1) % 1000}"}}} for n in range(1000)},
+        "$defs": {
+            f"d{n}": {"properties": {"a": {"$ref": f"#/$defs/d{(n + 1) % 1000}"}}}
+            for n in range(1000)
+        },
     },
-    "300 branches of oneOf": {"oneOf": [{"properties": {f"p{n}": {"const": n}}} for n in range(300)]},
+    "300 branches of oneOf": {
+        "oneOf": [{"properties": {f"p{n}": {"const": n}}} for n in range(300)]
+    },
     "branches of enumerations": {"anyOf": [{"enum": list(range(n, n + 900))} for n in range(60)]},
     "20 conditions": {
-        "allOf": [{"if": {"required": [f"p{n}"]}, "then": {"properties": {f"q{n}": {"type": "string"}}}} for n in range(20)],
+        "allOf": [
+            {"if": {"required": [f"p{n}"]}, "then": {"properties": {f"q{n}": {"type": "string"}}}}
+            for n in range(20)
+        ],
         "unevaluatedProperties": False,
     },
     "a tuple of 5,000 items": {"prefixItems": [{"maxLength": n} for n in range(5_000)]},
-    "2,000 properties": {"properties": {f"p{n}": {"maxLength": n} for n in range(2_000)}, "additionalProperties": False},
+    "2,000 properties": {
+        "properties": {f"p{n}": {"maxLength": n} for n in range(2_000)},
+        "additionalProperties": False,
+    },
     "a long repetition": {"pattern": "^(a{0,400}b{0,400}){0,400}$"},
-    "20 patterns of names": {"patternProperties": {f"^[a-{chr(97 + n)}]+x": {"maxLength": n} for n in range(20)}},
-    "large numbers": {"multipleOf": 10**300 + 1, "allOf": [{"multipleOf": 7**n} for n in range(1, 99)]},
-}  # fmt: skip
+    "20 patterns of names": {
+        "patternProperties": {f"^[a-{chr(97 + n)}]+x": {"maxLength": n} for n in range(20)}
+    },
+    "large numbers": {
+        "multipleOf": 10**300 + 1,
+        "allOf": [{"multipleOf": 7**n} for n in range(1, 99)],
+    },
+}
 
 
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
