@@ -7,11 +7,19 @@ narrower bounds than the writer cannot read everything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from marshmallow import validate
+
+from eventbus.contracts.avro.refusals import refusal, shown
 from eventbus.contracts.avro.types import Node
+from eventbus.regular_expressions import ending_at_the_end
+
+#: Says what is wrong with a value in its JSON form; None if nothing is.
+Check = Callable[[Any], "str | None"]
 
 _LOWER = ("minLength", "minItems", "minimum", "exclusiveMinimum")
 _UPPER = ("maxLength", "maxItems", "maximum", "exclusiveMaximum")
@@ -67,3 +75,89 @@ def _number(value: Any) -> Decimal | None:
     except (InvalidOperation, ValueError):
         return None
     return number if number.is_finite() else None
+
+
+def check_of(mark: Mapping[str, Any], path: str) -> Check | None:
+    """What holds a value to the bounds of a contract; None where it has none.
+
+    For an event whose class has moved away from its contract: the class has other bounds then.
+
+    Raises
+    ------
+    InvalidSchema
+        The pattern is none, or could take exponential time.
+    """
+    checks = [
+        _CHECKS[word](bound, path)
+        for word, bound in mark.items()
+        if word in _CHECKS and _is_bound(word, bound)
+    ]
+    if not checks:
+        return None
+    return lambda value: next(filter(None, (check(value) for check in checks)), None)
+
+
+def _is_bound(word: str, bound: Any) -> bool:
+    if word in ("pattern", "enum"):
+        return isinstance(bound, str if word == "pattern" else list)
+    return _number(bound) is not None
+
+
+def _size(least: bool, unit: str) -> Callable[[Any, str], Check]:
+    def make(bound: Any, path: str) -> Check:
+        told = f"{'Shorter' if least else 'Longer'} than the {bound} {unit} of the contract."
+
+        def check(value: Any) -> str | None:
+            return told if (len(value) < bound if least else len(value) > bound) else None
+
+        return check
+
+    return make
+
+
+def _limit(least: bool, exclusive: bool) -> Callable[[Any, str], Check]:
+    def make(bound: Any, path: str) -> Check:
+        limit = _number(bound)
+        assert limit is not None
+        told = f"{'Less' if least else 'More'} than the contract allows, which is {bound}."
+
+        def check(value: Any) -> str | None:
+            number = _number(value)
+            if number is None or (exclusive and number == limit):
+                return told
+            return told if (number < limit if least else number > limit) else None
+
+        return check
+
+    return make
+
+
+def _choice(bound: Any, path: str) -> Check:
+    told = f"Must be one of: {', '.join(map(str, bound))}."[:200]
+    return lambda value: None if value in bound else told
+
+
+def _pattern(bound: str, path: str) -> Check:
+    from eventbus.contracts.json_schema.patterns.safety import check_pattern
+
+    check_pattern(bound, path)
+    try:
+        regex = ending_at_the_end(validate.Regexp(bound, re.ASCII)).regex
+    except re.error as error:
+        raise refusal(path, f"has the pattern {shown(bound)}, which is not read: {error}") from None
+    told = f"Does not match the contract's pattern {bound[:100]}."
+    return lambda value: None if regex.search(value) else told
+
+
+_CHECKS: dict[str, Callable[[Any, str], Check]] = {
+    "minLength": _size(True, "characters"),
+    "maxLength": _size(False, "characters"),
+    "minItems": _size(True, "items"),
+    "maxItems": _size(False, "items"),
+    "minimum": _limit(True, False),
+    "maximum": _limit(False, False),
+    "exclusiveMinimum": _limit(True, True),
+    "exclusiveMaximum": _limit(False, True),
+    "enum": _choice,
+    "pattern": _pattern,
+}

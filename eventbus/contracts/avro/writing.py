@@ -6,6 +6,7 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
+from eventbus.contracts.avro.bounds import Check, check_of
 from eventbus.contracts.avro.resolution import enum_values
 from eventbus.contracts.avro.types import Array, Enum, Fixed, Map, Named, Node, Record, Union
 from eventbus.contracts.avro.values import Convert, Unwritable, from_json
@@ -77,6 +78,12 @@ class _Writing:
         self._records: dict[int, Convert] = {}
 
     def converter(self, node: Node) -> Convert:
+        """What turns the JSON form of a value of `node`; it raises `DoesNotFit`."""
+        convert = self._converter(node)
+        check = check_of(node.mark, node.path)
+        return convert if check is None else _checked(convert, check)
+
+    def _converter(self, node: Node) -> Convert:
         if isinstance(node, Record):
             return self._record(node)
         if isinstance(node, Union):
@@ -114,6 +121,17 @@ class _Writing:
             raise problem or DoesNotFit(["Field may not be null."])
 
         return convert
+
+
+def _checked(convert: Convert, check: Check) -> Convert:
+    def convert_and_check(value: Any) -> Any:
+        converted = convert(value)
+        problem = check(value)
+        if problem is not None:
+            raise DoesNotFit([problem])
+        return converted
+
+    return convert_and_check
 
 
 def _single(convert: Convert) -> Convert:

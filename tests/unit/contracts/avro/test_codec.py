@@ -17,7 +17,7 @@ import fastavro
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from marshmallow.validate import Length
+from marshmallow.validate import Length, OneOf, Range, Regexp
 
 from eventbus import Event
 from eventbus.annotations import Alias, Places
@@ -247,6 +247,39 @@ def test_an_event_that_does_not_fit_the_contract_names_the_field() -> None:
     with pytest.raises(ValidationError) as caught:
         CODEC.encoder(Nested, Schema(Format.AVRO, text))(Nested(items=[Inner(n=1), Inner(n=2**40)]))
     assert caught.value.errors == {"items": {1: {"n": ["Does not fit the contract's int."]}}}
+
+
+BOUNDS: list[tuple[Any, Any, Any]] = [
+    (Annotated[str, Length(max=2)], "ab", "abc"),
+    (Annotated[str, Length(min=2)], "ab", "a"),
+    (Annotated[str, OneOf(["a", "b"])], "a", "c"),
+    (Annotated[str, Regexp("^[a-z]+$")], "a", "a\n"),
+    (Annotated[int, Range(min=1)], 1, 0),
+    (Annotated[int, Range(max=1, max_inclusive=False)], 0, 1),
+    (Annotated[Decimal, Places(2), Range(max=Decimal("1.5"))], Decimal("1.5"), Decimal("1.51")),
+    (Annotated[list[int], Length(max=1)], [1], [1, 2]),
+]
+
+
+@pytest.mark.parametrize(("annotation", "good", "bad"), BOUNDS)
+def test_an_event_beyond_the_bounds_of_its_contract_is_refused(
+    annotation: Any, good: Any, bad: Any
+) -> None:
+    """Its class has moved away from it, and allows more."""
+    bare = list[int] if isinstance(good, list) else type(good)
+    bare = Annotated[Decimal, Places(2)] if bare is Decimal else bare
+
+    class Registered(Event, name="order.placed", style="snapshot", reason="a test"):
+        a: annotation
+
+    class Today(Event, name="order.placed", style="snapshot", reason="a test"):
+        a: bare
+
+    encoder = CODEC.encoder(Today, contract(Registered))
+    encoder(Today(a=good))
+    with pytest.raises(ValidationError) as caught:
+        encoder(Today(a=bad))
+    assert set(caught.value.errors) == {"a"}
 
 
 def test_an_event_is_written_by_a_contract_of_others() -> None:
