@@ -13,7 +13,8 @@ says, and a new version is added at its end, so that a review shows nothing but 
       ]
     }
 
-A Protobuf schema is an array of the lines of its ``.proto`` file.
+A Protobuf schema is an array of the lines of its ``.proto`` file. An event that is a snapshot has a
+key ``snapshot``: the reason.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ VERSIONS_MAX = 1_000
 _STEM_MAX_LENGTH = 180
 _CONFLICT = re.compile(r"^(?:<{7}|>{7}|={7}|\|{7})(?: .*)?$", re.MULTILINE)
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_KEYS = frozenset(("subject", "source", "format", "compatibility", "versions"))
+_KEYS = frozenset(("subject", "source", "snapshot", "format", "compatibility", "versions"))
 _RESTORE = "restore it from the version control, then run 'eventbus schema lock'"
 
 
@@ -79,6 +80,8 @@ class LockFile:
         What a new version is compared with.
     source:
         The service whose event it is; the lock file may be a copy in another service's folder.
+    snapshot:
+        Why the event carries a copy of data; None for a thin one.
     """
 
     subject: str
@@ -86,6 +89,7 @@ class LockFile:
     versions: tuple[LockedVersion, ...]
     compatibility: Mode = DEFAULT_MODE
     source: str | None = None
+    snapshot: str | None = None
 
     @property
     def newest(self) -> LockedVersion:
@@ -255,16 +259,21 @@ def _lock_of(value: Any) -> LockFile:
     subject = value.get("subject")
     if not isinstance(subject, str) or not subject:
         raise InvalidLockFile(f"has no subject; {_RESTORE}")
+    if "format" not in value:
+        raise InvalidLockFile(f"has no format; {_RESTORE}")
     source = value.get("source")
     if source is not None and (not isinstance(source, str) or not source):
         raise InvalidLockFile(f"has the source {source!r:.80}, which is no service; {_RESTORE}")
+    snapshot = value.get("snapshot")
+    if snapshot is not None and (not isinstance(snapshot, str) or not snapshot.strip()):
+        raise InvalidLockFile(f"has the snapshot {snapshot!r:.80}, which is no reason; {_RESTORE}")
     try:
-        format = Format.of(value.get("format", "nothing"))
+        format = Format.of(value["format"])
         mode = Mode.of(value.get("compatibility", DEFAULT_MODE))
     except ConfigurationError as error:
         raise InvalidLockFile(f"cannot be used: {error}") from None
     versions = _versions_of(value.get("versions"), format)
-    return LockFile(subject, format, versions, mode, source)
+    return LockFile(subject, format, versions, mode, source, snapshot)
 
 
 def _versions_of(found: Any, format: Format) -> tuple[LockedVersion, ...]:
@@ -337,6 +346,7 @@ def lock_text(lock: LockFile) -> str:
     value = {
         "subject": lock.subject,
         **({} if lock.source is None else {"source": lock.source}),
+        **({} if lock.snapshot is None else {"snapshot": lock.snapshot}),
         "format": lock.format.value,
         "compatibility": lock.compatibility.value,
         "versions": [

@@ -31,6 +31,7 @@ from eventbus.contracts.gates.standing import (
     Standing,
     State,
     check_integrity,
+    snapshot_of,
     standing_of,
 )
 from eventbus.contracts.lock_files import LockFile, lock_path
@@ -69,18 +70,22 @@ def check_contracts(
     InvalidLockFile
         A lock file was changed by hand.
     """
-    folder, readers = bus.settings.contracts, readers_of(bus)
+    folder, readers, published = bus.settings.contracts, readers_of(bus), bus.published_events
     for lock in locks.values():
         check_integrity(lock, folder)
     found: list[Finding] = []
-    for name, event_class in sorted(bus.published_events.items()):
+    for name, event_class in sorted(published.items()):
         standing = standing_of(event_class, locks.get(name), readers=pinned)
         found += about(standing, [reader for reader in readers if reader.subject == name])
         found += _deprecations(event_class, today)
     for lock in locks.values():
         found += _history(lock, folder)
-        found += _unreadable(bus, lock, readers)
-    found += _removed(bus, locks)
+        found += _unreadable(bus, lock, readers, published.get(lock.subject))
+    found += [
+        _removed(lock, folder)
+        for lock in locks.values()
+        if lock.source == bus.service and lock.subject not in published
+    ]
     return found
 
 
@@ -104,7 +109,19 @@ def about(standing: Standing, here: Sequence[Reader]) -> list[Finding]:
         names = (*standing.broken, *(called(reader) for reader in here))
         found = [_incompatible(standing, one, names) for one in breaks(standing.found.differences)]
         return found or [_breaks_readers(standing)]
-    return []
+    return _other_style(standing)
+
+
+def _other_style(standing: Standing) -> list[Finding]:
+    """What a review has not seen: that the event carries a copy, or why."""
+    assert standing.lock is not None
+    locked, declared = standing.lock.snapshot, snapshot_of(standing.event_class)
+    if locked == declared:
+        return []
+    style = "a snapshot" if declared else "thin"
+    other = "another reason" if locked and declared else "otherwise"
+    said = f"{standing.subject} is {style}, and its lock file says {other}"
+    return [_to_be_locked(CHANGED, standing, said)]
 
 
 def _to_be_locked(rule: Rule, standing: Standing, said: str) -> Finding:
@@ -177,9 +194,10 @@ def _said(broken: Break, version: str) -> str:
     return f"{reader} cannot read {writer}: {located(broken.difference)}"
 
 
-def _unreadable(bus: EventBus, lock: LockFile, readers: Iterable[Reader]) -> Iterator[Finding]:
+def _unreadable(
+    bus: EventBus, lock: LockFile, readers: Iterable[Reader], published: type[Event] | None
+) -> Iterator[Finding]:
     """What our handlers cannot read of an event, in other classes than the one that is locked."""
-    published = bus.published_events.get(lock.subject)
     for reader in readers:
         event_class = bus.handlers[reader.handler].event_class(lock.subject)
         if reader.subject == lock.subject and event_class not in (None, published):
@@ -216,17 +234,15 @@ def _reader_breaks(
     )
 
 
-def _removed(bus: EventBus, locks: Mapping[str, LockFile]) -> Iterator[Finding]:
-    for lock in locks.values():
-        if lock.source == bus.service and lock.subject not in bus.published_events:
-            path = lock_path(bus.settings.contracts, lock.subject)
-            yield Finding(
-                REMOVED,
-                lock.subject,
-                f"{lock.subject} is locked, but {bus.service} declares no such event any more",
-                f"keep the class, deprecated, as long as somebody reads it; then delete {path}",
-                Location(shown_path(path), 1),
-            )
+def _removed(lock: LockFile, folder: str) -> Finding:
+    path = lock_path(folder, lock.subject)
+    return Finding(
+        REMOVED,
+        lock.subject,
+        f"{lock.subject} is locked, but {lock.source} declares no such event any more",
+        f"keep the class, deprecated, as long as somebody reads it; then delete {path}",
+        Location(shown_path(path), 1),
+    )
 
 
 def _deprecations(event_class: type[Event], today: dt.date) -> Iterator[Finding]:

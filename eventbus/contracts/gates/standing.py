@@ -21,6 +21,7 @@ from eventbus.contracts.registry.port import Reader
 from eventbus.contracts.schema import Format, Schema
 from eventbus.errors import DeclarationError, InvalidLockFile, InvalidSchema
 from eventbus.event import Event
+from eventbus.thin import SNAPSHOT
 
 
 class State(enum.Enum):
@@ -159,18 +160,29 @@ def _renumbered(found: Compatibility, left_out: int) -> Compatibility:
     )
 
 
+def snapshot_of(event_class: type[Event]) -> str | None:
+    """Why the event carries a copy of data, as its lock file has it; None for a thin one."""
+    return event_class.__reason__ if event_class.__style__ == SNAPSHOT else None
+
+
 def next_lock(standing: Standing, source: str, mode: Mode | None = None) -> LockFile:
     """The lock file with the contract of the class as its newest version."""
-    lock = standing.lock
+    lock, snapshot = standing.lock, snapshot_of(standing.event_class)
     if lock is None:
         first = _locked(standing, 1)
         return LockFile(
-            standing.subject, first.schema.format, (first,), mode or DEFAULT_MODE, source
+            standing.subject, first.schema.format, (first,), mode or DEFAULT_MODE, source, snapshot
         )
     versions = lock.versions
     if standing.version is None:
         versions = (*versions, _locked(standing, len(versions) + 1))
-    return replace(lock, versions=versions, compatibility=mode or lock.compatibility, source=source)
+    return replace(
+        lock,
+        versions=versions,
+        compatibility=mode or lock.compatibility,
+        source=source,
+        snapshot=snapshot,
+    )
 
 
 def _locked(standing: Standing, version: int) -> LockedVersion:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import replace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -208,12 +209,7 @@ def test_versions_that_a_merge_has_brought_together_are_compared_with_each_other
     lock(shop)
     other = read_locks(shop.bus.settings.contracts)["order.paid"].newest
     merged = LockedVersion(3, other.id, other.fingerprint, other.schema)
-    write_lock(
-        shop.bus.settings.contracts,
-        LockFile(
-            first.subject, first.format, (*first.versions, merged), first.compatibility, "shop"
-        ),
-    )
+    write_lock(shop.bus.settings.contracts, replace(first, versions=(*first.versions, merged)))
 
     found = check(shop)
 
