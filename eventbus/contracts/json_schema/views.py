@@ -15,6 +15,8 @@ MARK = "x-eventbus"
 WRITER = "writer"
 READER = "reader"
 
+_NOT_OF_ALIAS = (MARK, "default")
+
 
 def is_writers(schema: Any) -> bool:
     """Whether `schema` is a writer's contract that was derived from an event class."""
@@ -51,25 +53,32 @@ def _read(schema: Any) -> Any:
 def _object(schema: dict[str, Any]) -> dict[str, Any]:
     view = {key: value for key, value in schema.items() if key != "additionalProperties"}
     properties = {name: _read(one) for name, one in schema["properties"].items()}
-    needed = [name for name in schema["required"] if not _has_default(properties, name)]
     aliases = {name: _aliases(one) for name, one in properties.items()}
-    renamed = [name for name, spellings in aliases.items() if spellings and name in needed]
-    view["required"] = [name for name in needed if name not in renamed]
-    one_of_its_names = [
+    needed = [name for name in schema["required"] if not _has_default(properties, name)]
+    view["properties"] = {**_by_alias(properties, aliases), **properties}
+    view["required"] = [name for name in needed if not _is_renamed(aliases, name)]
+    either = [
         {"anyOf": [{"required": [spelling]} for spelling in (name, *aliases[name])]}
-        for name in renamed
+        for name in needed
+        if _is_renamed(aliases, name)
     ]
-    if one_of_its_names:
-        view["allOf"] = one_of_its_names
-    for name, spellings in aliases.items():
-        for alias in spellings:
-            properties[alias] = {
-                key: properties[name][key]
-                for key in properties[name]
-                if key not in (MARK, "default")
-            }
-    view["properties"] = properties
+    if either:
+        others = schema.get("allOf")
+        view["allOf"] = [*(others if isinstance(others, list) else []), *either]
     return view
+
+
+def _by_alias(properties: dict[str, Any], aliases: dict[str, list[str]]) -> dict[str, Any]:
+    """The properties under their earlier names."""
+    return {
+        alias: {key: properties[name][key] for key in properties[name] if key not in _NOT_OF_ALIAS}
+        for name, spellings in aliases.items()
+        for alias in spellings
+    }
+
+
+def _is_renamed(aliases: dict[str, list[str]], name: Any) -> bool:
+    return isinstance(name, str) and bool(aliases.get(name))
 
 
 def _has_default(properties: dict[str, Any], name: Any) -> bool:
