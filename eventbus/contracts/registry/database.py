@@ -10,76 +10,48 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from eventbus.contracts.compatibility import DEFAULT_MODE, Compatibility, Mode
-from eventbus.contracts.fingerprints import fingerprint, id_of, next_id
-from eventbus.contracts.registry import statements
+from eventbus.contracts.fingerprints import fingerprint
+from eventbus.contracts.registry import deleting, statements
 from eventbus.contracts.registry.access import Access
 from eventbus.contracts.registry.evolution import broken_readers, evolution, refusal
 from eventbus.contracts.registry.port import Reader, Reference, RegisteredSchema
-from eventbus.contracts.registry.references import resolve, resolved
+from eventbus.contracts.registry.readers import READER_KEPT_MS, checked_reader
 from eventbus.contracts.registry.refusals import (
     NoAccessOfItsOwn,
     NoCompatibilityOfItsOwn,
     NotInSubject,
-    ReadOnly,
     RefusedVersion,
-    StillReferenced,
-    SubjectDeleted,
-    SubjectNotDeletedYet,
     UnknownId,
     UnknownSubject,
     UnknownVersion,
-    VersionDeleted,
-    VersionNotDeletedYet,
 )
-from eventbus.contracts.registry.serialized import with_text
 from eventbus.contracts.registry.statements import GLOBAL, StoredSchema, StoredVersion
 from eventbus.contracts.registry.subject_names import checked_subject
+from eventbus.contracts.registry.subject_state import (
+    SubjectState,
+    given_schema,
+    id_for,
+    modes_of,
+    read_subject,
+    refuse_read_only,
+    registered,
+    unknown_subject,
+    with_id,
+)
 from eventbus.contracts.schema import Schema
 from eventbus.database import errors_of, now_ms, reading
-from eventbus.errors import (
-    DatabaseUnavailable,
-    InvalidSchema,
-    RegistryUnavailable,
-)
+from eventbus.errors import DatabaseUnavailable, RegistryUnavailable
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
 #: How often a registration begins again because others have registered in the same subject.
 _ATTEMPTS = 50
-
-#: A release of a reader that nobody has started for so long is no longer named.
-READER_KEPT_MS = 90 * 24 * 3_600_000
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """What a decision about a subject is made from, as one transaction has read it."""
-
-    name: str
-    stored: tuple[StoredVersion, ...]
-    versions: tuple[RegisteredSchema, ...]
-    mode: Mode
-    access: Access
-
-    @property
-    def live(self) -> tuple[RegisteredSchema, ...]:
-        return tuple(one for one in self.versions if not one.deleted)
-
-    @property
-    def next_version(self) -> int:
-        """Numbers of deleted versions are not given again while something is left of them."""
-        return max((one.version for one in self.stored), default=0) + 1
-
-    def same(self, other: _Subject) -> bool:
-        """Whether a decision about the one holds for the other."""
-        return (self.stored, self.mode, self.access) == (other.stored, other.mode, other.access)
 
 
 class DatabaseRegistry:
@@ -126,9 +98,9 @@ class DatabaseRegistry:
         name = checked_subject(subject)
         with self._reading() as connection:
             stored = statements.versions(connection, name)
-            found = [_registered(connection, one) for one in stored if deleted or not one.deleted]
+            found = [registered(connection, one) for one in stored if deleted or not one.deleted]
         if not found:
-            raise _unknown_subject(name)
+            raise unknown_subject(name)
         return found
 
     def version(
@@ -152,12 +124,12 @@ class DatabaseRegistry:
         with self._reading() as connection:
             numbers = statements.numbers(connection, name, deleted=deleted)
             if not numbers:
-                raise _unknown_subject(name)
+                raise unknown_subject(name)
             wanted = numbers[-1] if number is None else number
             stored = statements.version(connection, name, wanted) if wanted in numbers else None
             if stored is None:
                 raise UnknownVersion(f"version {number} of {name!r} is not registered")
-            return _registered(connection, stored)
+            return registered(connection, stored)
 
     def numbers(self, subject: str, *, live: bool = True, deleted: bool = False) -> list[int]:
         """The numbers of a subject's versions, the oldest first.
@@ -171,7 +143,7 @@ class DatabaseRegistry:
         with self._reading() as connection:
             found = statements.numbers(connection, name, live=live, deleted=deleted)
         if not found:
-            raise _unknown_subject(name)
+            raise unknown_subject(name)
         return found
 
     def all_versions(
@@ -203,7 +175,7 @@ class DatabaseRegistry:
         with self._reading() as connection:
             found = statements.versions_of_id(connection, id)
             if found:
-                return _registered(connection, min(found, key=lambda one: one.deleted))
+                return registered(connection, min(found, key=lambda one: one.deleted))
         raise _unknown_id(id)
 
     def stored_by_id(self, id: int) -> StoredSchema:
@@ -252,16 +224,16 @@ class DatabaseRegistry:
         """
         name = checked_subject(subject)
         with self._reading() as connection:
-            wanted = _given(connection, schema, references, deleted=True)
+            wanted = given_schema(connection, schema, references, deleted=True)
             id = statements.id_of_fingerprint(connection, fingerprint(wanted))
             stored = [
                 one for one in statements.versions(connection, name) if deleted or not one.deleted
             ]
             if not stored:
-                raise _unknown_subject(name)
+                raise unknown_subject(name)
             for one in reversed(stored):
                 if one.schema.id == id:
-                    return _registered(connection, one)
+                    return registered(connection, one)
         raise NotInSubject(f"no version of {name} is this schema")
 
     def referenced_by(self, subject: str, number: int, *, deleted: bool = False) -> list[int]:
@@ -285,10 +257,10 @@ class DatabaseRegistry:
         """See `Registry.check`."""
         name = checked_subject(subject)
         with self._reading() as connection:
-            wanted = _given(connection, schema, references, deleted=False)
-            found = _read_subject(connection, name)
+            wanted = given_schema(connection, schema, references, deleted=False)
+            found = read_subject(connection, name)
             id = statements.id_of_fingerprint(connection, fingerprint(wanted))
-        if _with_id(found.live, id) is not None:
+        if with_id(found.live, id) is not None:
             return Compatibility()
         return evolution(found.live, wanted, found.mode)
 
@@ -313,8 +285,8 @@ class DatabaseRegistry:
         """
         name = checked_subject(subject)
         with self._reading() as connection:
-            wanted = _given(connection, schema, references, deleted=False)
-            mode, _ = _modes(connection, name)
+            wanted = given_schema(connection, schema, references, deleted=False)
+            mode, _ = modes_of(connection, name)
             numbers = statements.numbers(connection, name)
         if number is None and not numbers:
             return evolution([], wanted, mode)
@@ -337,10 +309,10 @@ class DatabaseRegistry:
         name = checked_subject(subject)
         for _ in range(_ATTEMPTS):
             with self._reading() as connection:
-                wanted = _given(connection, schema, references, deleted=False)
-                found = _read_subject(connection, name)
+                wanted = given_schema(connection, schema, references, deleted=False)
+                found = read_subject(connection, name)
                 id = statements.id_of_fingerprint(connection, fingerprint(wanted))
-            known = _with_id(found.live, id)
+            known = with_id(found.live, id)
             if known is not None:
                 return known
             self._refuse_incompatible(found, wanted)
@@ -351,8 +323,8 @@ class DatabaseRegistry:
             f"{name}: others register versions of it all the time; try again in a while"
         )
 
-    def _refuse_incompatible(self, found: _Subject, new: Schema) -> None:
-        _refuse_read_only(found.name, found.access)
+    def _refuse_incompatible(self, found: SubjectState, new: Schema) -> None:
+        refuse_read_only(found.name, found.access)
         differences = evolution(found.live, new, found.mode).differences
         if differences:
             broken = broken_readers(self.readers(found.name), new)
@@ -363,22 +335,22 @@ class DatabaseRegistry:
             )
 
     def _add(
-        self, found: _Subject, new: Schema, references: Sequence[Reference]
+        self, found: SubjectState, new: Schema, references: Sequence[Reference]
     ) -> RegisteredSchema | None:
         """Make `new` the next version, unless the subject is not any longer as it was `found`."""
         with self._writing() as connection:
-            if not found.same(_read_subject(connection, found.name)):
+            if not found.same(read_subject(connection, found.name)):
                 return None
             # What it refers to may have been deleted meanwhile.
-            if _given(connection, new, references, deleted=False) != new:
+            if given_schema(connection, new, references, deleted=False) != new:
                 return None
-            id = _id_for(connection, new, references)
+            id = id_for(connection, new, references)
             number = found.next_version
             now = int(connection.execute(sa.select(now_ms())).scalar_one())
             statements.add_version(connection, found.name, number, id, now)
             stored = statements.version(connection, found.name, number)
             assert stored is not None
-            return _registered(connection, stored)
+            return registered(connection, stored)
 
     # Deleting.
 
@@ -403,42 +375,8 @@ class DatabaseRegistry:
         ReadOnly
             No changes are taken.
         """
-        name = checked_subject(subject)
         with self._writing() as connection:
-            found = self._version_to_delete(connection, name, number, permanent)
-            _refuse_referenced(connection, name, [found.version], permanent)
-            if permanent:
-                statements.remove(connection, name, [found.version])
-            else:
-                statements.mark_deleted(connection, name, [found.version])
-        return found.version
-
-    def _version_to_delete(
-        self, connection: Connection, name: str, number: int | None, permanent: bool
-    ) -> StoredVersion:
-        stored = statements.versions(connection, name)
-        if not stored or (number is None and not permanent and all(v.deleted for v in stored)):
-            raise _unknown_subject(name)
-        _refuse_read_only(name, _modes(connection, name)[1])
-        candidates = [
-            one
-            for one in stored
-            if (one.version == number if number is not None else permanent or not one.deleted)
-        ]
-        if not candidates:
-            raise UnknownVersion(f"version {number} of {name} is not registered")
-        found = candidates[-1]
-        if permanent and not found.deleted:
-            raise VersionNotDeletedYet(
-                f"version {found.version} of {name} has to be deleted before it can be deleted "
-                f"permanently"
-            )
-        if found.deleted and not permanent:
-            raise VersionDeleted(
-                f"version {found.version} of {name} is deleted; delete it permanently to remove "
-                f"what is left of it"
-            )
-        return found
+            return deleting.delete_version(connection, checked_subject(subject), number, permanent)
 
     def delete_subject(self, subject: str, *, permanent: bool = False) -> list[int]:
         """Delete all versions of a subject, and what is set for it; which versions.
@@ -454,33 +392,15 @@ class DatabaseRegistry:
         ReadOnly
             No changes are taken.
         """
-        name = checked_subject(subject)
         with self._writing() as connection:
-            stored = statements.versions(connection, name)
-            live = [one.version for one in stored if not one.deleted]
-            if not stored:
-                raise _unknown_subject(name)
-            _refuse_read_only(name, _modes(connection, name)[1])
-            if not permanent and not live:
-                raise SubjectDeleted(
-                    f"{name} is deleted; delete it permanently to remove what is left of it"
-                )
-            if permanent and live:
-                raise SubjectNotDeletedYet(
-                    f"{name} has to be deleted before it can be deleted permanently"
-                )
-            numbers = [one.version for one in stored] if permanent else live
-            _refuse_referenced(connection, name, numbers, permanent)
-            (statements.remove if permanent else statements.mark_deleted)(connection, name, numbers)
-            statements.forget_settings(connection, name)
-        return numbers
+            return deleting.delete_subject(connection, checked_subject(subject), permanent)
 
     # Settings.
 
     def mode(self, subject: str | None = None) -> Mode:
         """See `Registry.mode`."""
         with self._reading() as connection:
-            return _modes(connection, _optional(subject))[0]
+            return modes_of(connection, _optional(subject))[0]
 
     def own_mode(self, subject: str) -> Mode:
         """The mode that is set for this subject itself.
@@ -506,14 +426,14 @@ class DatabaseRegistry:
             old = statements.settings(connection, name)[name].compatibility
             if old is None and name != GLOBAL:
                 raise UnknownSubject(f"{name} has no compatibility mode of its own")
-            _refuse_read_only(name, _modes(connection, name)[1])
+            refuse_read_only(name, modes_of(connection, name)[1])
             statements.set_settings(connection, name, compatibility=None)
         return Mode(old) if old else DEFAULT_MODE
 
     def access(self, subject: str | None = None) -> Access:
         """Whether the subject, or the registry, takes changes."""
         with self._reading() as connection:
-            return _modes(connection, _optional(subject))[1]
+            return modes_of(connection, _optional(subject))[1]
 
     def own_access(self, subject: str) -> Access:
         """What is set for this subject itself.
@@ -551,7 +471,7 @@ class DatabaseRegistry:
     def _set(self, subject: str | None, **values: str | None) -> None:
         with self._writing() as connection:
             name = _optional(subject)
-            _refuse_read_only(name, _modes(connection, name)[1])
+            refuse_read_only(name, modes_of(connection, name)[1])
             statements.set_settings(connection, name, **values)
 
     # Readers.
@@ -563,7 +483,7 @@ class DatabaseRegistry:
 
     def add_readers(self, readers: Sequence[Reader]) -> None:
         """See `Registry.add_readers`."""
-        checked = [_checked_reader(reader) for reader in readers]
+        checked = [checked_reader(reader) for reader in readers]
         with self._errors(), self._engine.begin() as connection:
             statements.put_readers(connection, checked)
             for reader in checked:
@@ -591,113 +511,8 @@ class DatabaseRegistry:
             raise RegistryUnavailable(f"the schema registry is not available: {error}") from error
 
 
-def _registered(connection: Connection, stored: StoredVersion) -> RegisteredSchema:
-    return RegisteredSchema(
-        subject=stored.subject,
-        version=stored.version,
-        id=stored.schema.id,
-        schema=resolved(connection, stored.schema),
-        references=stored.schema.references,
-        deleted=stored.deleted,
-    )
-
-
-def _read_subject(connection: Connection, name: str) -> _Subject:
-    stored = tuple(statements.versions(connection, name))
-    mode, access = _modes(connection, name)
-    versions = tuple(_registered(connection, one) for one in stored)
-    return _Subject(name, stored, versions, mode, access)
-
-
-def _modes(connection: Connection, name: str) -> tuple[Mode, Access]:
-    """What counts for a subject: its own settings, else the global ones, else the defaults."""
-    found = statements.settings(connection, name, GLOBAL)
-    compatibility = found[name].compatibility or found[GLOBAL].compatibility
-    access = found[name].access or found[GLOBAL].access
-    return (
-        Mode(compatibility) if compatibility else DEFAULT_MODE,
-        Access(access) if access else Access.READWRITE,
-    )
-
-
-def _given(
-    connection: Connection, schema: Schema, references: Sequence[Reference], *, deleted: bool
-) -> Schema:
-    """The schema that was handed in, with the texts of what it refers to as they are stored."""
-    if schema.references and not references:
-        raise InvalidSchema(
-            "the schema refers to others by their texts; register those first, and give their "
-            "subjects and versions"
-        )
-    try:
-        schema.text.encode()
-    except UnicodeEncodeError:
-        raise InvalidSchema("the schema has half of a surrogate pair in it") from None
-    if "\0" in schema.text:
-        raise InvalidSchema("the schema has a NUL character in it")
-    found = resolve(connection, schema.format, schema.text, references, deleted=deleted)
-    return with_text(found)
-
-
-def _with_id(versions: Sequence[RegisteredSchema], id: int | None) -> RegisteredSchema | None:
-    return next((one for one in reversed(versions) if one.id == id), None)
-
-
-def _id_for(connection: Connection, schema: Schema, references: Sequence[Reference]) -> int:
-    """The id of the schema, which is stored where it is new, while the registry is locked."""
-    wanted = fingerprint(schema)
-    known = statements.id_of_fingerprint(connection, wanted)
-    if known is not None:
-        return known
-    id = id_of(wanted)
-    while statements.schema_with_id(connection, id) is not None:
-        id = next_id(id)
-    stored = StoredSchema(id, schema.format, schema.text, tuple(references))
-    statements.add_schema(connection, stored, wanted)
-    return id
-
-
-def _refuse_referenced(
-    connection: Connection, name: str, numbers: Sequence[int], permanent: bool
-) -> None:
-    """Deleted schemas that refer to it keep it from being deleted permanently only."""
-    for number in numbers:
-        found = statements.referrers(connection, name, number)
-        ids = [id for id, live in found.items() if live or permanent]
-        if ids:
-            raise StillReferenced(
-                f"version {number} of {name} is referred to by the schemas with the ids "
-                f"{', '.join(map(str, ids[:10]))}; delete those first"
-            )
-
-
-def _refuse_read_only(name: str, access: Access) -> None:
-    if access is Access.READONLY:
-        what = name or "the registry"
-        raise ReadOnly(f"{what} is in READONLY mode; set it to READWRITE to change something")
-
-
 def _optional(subject: str | None) -> str:
     return GLOBAL if subject is None else checked_subject(subject)
-
-
-_READER_LENGTHS: dict[str, int] = {"service": 100, "release": 100, "queue": 255, "handler": 200}
-
-
-def _checked_reader(reader: Reader) -> Reader:
-    checked_subject(reader.subject)
-    for name, most in _READER_LENGTHS.items():
-        value = getattr(reader, name)
-        if not 0 < len(value) <= most or not value.isprintable():
-            raise InvalidSchema(
-                f"a reader's {name} has 1 to {most} characters that can be shown, not "
-                f"{value[:80]!r}"
-            )
-    return reader
-
-
-def _unknown_subject(name: str) -> UnknownSubject:
-    return UnknownSubject(f"subject {name!r} has no version")
 
 
 def _unknown_id(id: int) -> UnknownId:

@@ -9,10 +9,11 @@ from sqlalchemy.engine import Engine
 
 from eventbus.contracts import Mode, Schema
 from eventbus.contracts.fingerprints import fingerprint, id_of, schema_id
-from eventbus.contracts.registry import database as registering
+from eventbus.contracts.registry import subject_state
 from eventbus.contracts.registry.access import Access
-from eventbus.contracts.registry.database import READER_KEPT_MS, DatabaseRegistry
+from eventbus.contracts.registry.database import DatabaseRegistry
 from eventbus.contracts.registry.port import Reader, Reference
+from eventbus.contracts.registry.readers import READER_KEPT_MS
 from eventbus.contracts.registry.refusals import (
     InvalidSubject,
     NotInSubject,
@@ -192,7 +193,7 @@ def test_ids_are_the_same_in_every_registry(registry: DatabaseRegistry) -> None:
 def test_a_schema_whose_id_is_taken_gets_the_next_one(
     registry: DatabaseRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registering, "id_of", lambda fingerprint: 2**31 - 1)
+    monkeypatch.setattr(subject_state, "id_of", lambda fingerprint: 2**31 - 1)
     schemas = [json_schema(name) for name in "abc"]
     ids = [registry.register(f"s{n}", schema).id for n, schema in enumerate(schemas)]
     assert ids == [2**31 - 1, 1, 2]
