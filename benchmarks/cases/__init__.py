@@ -1,6 +1,6 @@
 """The cases, in the order in which they run."""
 
-from . import dead_letters, latency, prefork, registry, relay, size, storm, worker
+from . import contracts, dead_letters, latency, prefork, registry, relay, size, storm, worker
 
 CASES = {
     case.name: case
@@ -12,6 +12,7 @@ CASES = {
         dead_letters.CASE,
         latency.CASE,
         registry.CASE,
+        contracts.CASE,
         size.CASE,
     )
 }

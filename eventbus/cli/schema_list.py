@@ -26,7 +26,7 @@ def command(with_registry: bool, as_json: bool) -> None:
              "state": "new"|"locked"|"earlier"|"changed"|"incompatible"|null,
              "registered": NUMBER|null, "readers": [TEXT]}]}
     """
-    from eventbus.cli.terminal import Column, print_json, print_table
+    from eventbus.cli.terminal import Column, print_json, print_records, print_table
     from eventbus.contracts.gates.listing import list_contracts
 
     found = list_contracts(any_bus(with_registry), with_registry)
@@ -34,21 +34,25 @@ def command(with_registry: bool, as_json: bool) -> None:
         print_json({"contracts": [_shape(one) for one in found]})
         return
     columns = [
-        Column("event", style="bold"),
+        Column("event", style="bold", fold=True),
         Column("of"),
         Column("format"),
-        Column("compatibility"),
+        Column("compatibility", fold=True),
         Column("version", align="right"),
-        Column("class"),
+        Column("class", fold=True),
     ]
+    empty = "there is no contract; 'eventbus schema lock' writes them"
     if with_registry:
-        columns += [Column("registered", align="right"), Column("readers", fold=True)]
-    print_table(
-        columns,
-        [_row(one)[: len(columns)] for one in found],
-        styles=[_STYLES.get(one.state or "", "") for one in found],
-        empty="there is no contract; 'eventbus schema lock' writes them",
-    )
+        print_records(
+            [*columns, Column("registered", align="right")],
+            [[*_row(one), one.registered] for one in found],
+            note="readers",
+            notes=[f"read by {'; '.join(one.readers)}" if one.readers else None for one in found],
+            empty=empty,
+        )
+    else:
+        styles = [_STYLES.get(one.state or "", "") for one in found]
+        print_table(columns, [_row(one) for one in found], styles=styles, empty=empty)
 
 
 _STYLES = {"incompatible": "red", "changed": "yellow", "new": "yellow"}
@@ -62,8 +66,6 @@ def _row(one: Listed) -> list[object]:
         one.compatibility,
         one.version,
         one.state,
-        one.registered,
-        ", ".join(one.readers) or None,
     ]
 
 

@@ -33,8 +33,10 @@ _MODES = (
 @click.option(
     "--compatibility",
     type=click.Choice(_MODES, case_sensitive=False),
-    help="What the versions of these events are compared with from now on. Only with EVENT; a new "
-    "lock file has FULL_TRANSITIVE.",
+    metavar="MODE",
+    help="What the versions of these events are compared with from now on: NONE, BACKWARD, "
+    "FORWARD, FULL, or one of the last three with _TRANSITIVE for all earlier versions. Only with "
+    "EVENT; a new lock file has FULL_TRANSITIVE.",
 )
 @json_option
 def command(events: tuple[str, ...], compatibility: str | None, as_json: bool) -> None:

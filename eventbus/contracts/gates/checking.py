@@ -70,17 +70,20 @@ def check_contracts(
     InvalidLockFile
         A lock file was changed by hand.
     """
-    folder, readers, published = bus.settings.contracts, readers_of(bus), bus.published_events
+    folder, published = bus.settings.contracts, bus.published_events
+    readers: dict[str, list[Reader]] = {}
+    for reader in readers_of(bus):
+        readers.setdefault(reader.subject, []).append(reader)
     for lock in locks.values():
         check_integrity(lock, folder)
     found: list[Finding] = []
     for name, event_class in sorted(published.items()):
         standing = standing_of(event_class, locks.get(name), readers=pinned)
-        found += about(standing, [reader for reader in readers if reader.subject == name])
+        found += about(standing, readers.get(name, ()))
         found += _deprecations(event_class, today)
     for lock in locks.values():
         found += _history(lock, folder)
-        found += _unreadable(bus, lock, readers, published.get(lock.subject))
+        found += _unreadable(bus, lock, readers.get(lock.subject, ()), published.get(lock.subject))
     found += [
         _removed(lock, folder)
         for lock in locks.values()
@@ -200,7 +203,7 @@ def _unreadable(
     """What our handlers cannot read of an event, in other classes than the one that is locked."""
     for reader in readers:
         event_class = bus.handlers[reader.handler].event_class(lock.subject)
-        if reader.subject == lock.subject and event_class not in (None, published):
+        if event_class not in (None, published):
             yield from _unreadable_by(reader, event_class, lock)
 
 

@@ -17,6 +17,7 @@ from eventbus.errors import DeclarationError, InvalidSchema, MissingDependency
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
+    from eventbus.event import Event
 
 log = logging.getLogger("eventbus.contracts")
 
@@ -45,30 +46,29 @@ def readers_of(bus: EventBus) -> list[Reader]:
     A handler that takes any event reads those of its patterns that have a class. What no contract
     can be derived from is left out, and logged.
     """
-    release, seen_at_ms = release_of(bus), _now_ms()
+    release, seen_at_ms, events = release_of(bus), _now_ms(), sorted(bus.events.items())
+    contracts: dict[type[Event], Schema | None] = {}
     found = []
     for subscription in bus.subscriptions.values():
         for handler in subscription.handlers:
-            for name, event_class in sorted((handler.events or bus.events).items()):
+            for name, event_class in sorted(handler.events.items()) or events:
                 if not handler.accepts(name):
                     continue
-                try:
-                    schema = writer_contract(event_class)
-                except (DeclarationError, InvalidSchema, MissingDependency) as error:
-                    log.info("what %s reads of %s has no contract: %s", handler.name, name, error)
-                    continue
-                found.append(
-                    Reader(
-                        name,
-                        bus.service,
-                        release,
-                        subscription.queue,
-                        handler.name,
-                        schema,
-                        seen_at_ms,
-                    )
-                )
+                if event_class not in contracts:
+                    contracts[event_class] = _contract(event_class)
+                schema = contracts[event_class]
+                if schema is not None:
+                    who = (bus.service, release, subscription.queue, handler.name)
+                    found.append(Reader(name, *who, schema, seen_at_ms))
     return found
+
+
+def _contract(event_class: type[Event]) -> Schema | None:
+    try:
+        return writer_contract(event_class)
+    except (DeclarationError, InvalidSchema, MissingDependency) as error:
+        log.info("nobody is told who reads %s: %s", event_class.__event_name__, error)
+        return None
 
 
 def release_of(bus: EventBus) -> str:
