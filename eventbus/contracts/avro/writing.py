@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import Any
 
@@ -160,7 +160,10 @@ def _list_of(convert: Convert) -> Convert:
     def convert_list(value: Any) -> list[Any]:
         if not isinstance(value, list):
             raise DoesNotFit(["Not a valid list."])
-        return list(_each(enumerate(value), lambda _: convert).values())
+        try:
+            return [convert(item) for item in value]
+        except DoesNotFit:
+            raise _all_errors(enumerate(value), lambda _: convert) from None
 
     return convert_list
 
@@ -169,18 +172,26 @@ def _mapping_to(convert: Convert) -> Convert:
     def convert_mapping(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise DoesNotFit(["Not a valid mapping."])
-        return _each(value.items(), lambda _: convert)
+        try:
+            return {key: convert(item) for key, item in value.items()}
+        except DoesNotFit:
+            raise _all_errors(value.items(), lambda _: convert) from None
 
     return convert_mapping
 
 
 def _object_of(fields: dict[str, Convert]) -> Convert:
+    parts = tuple(fields.items())
+
     def convert_object(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise DoesNotFit(["Not a valid object."])
         if value.keys() != fields.keys():
             raise DoesNotFit(_of_other_fields(value, fields))
-        return _each(value.items(), fields.__getitem__)
+        try:
+            return {name: convert(value[name]) for name, convert in parts}
+        except DoesNotFit:
+            raise _all_errors(value.items(), fields.__getitem__) from None
 
     return convert_object
 
@@ -191,14 +202,14 @@ def _of_other_fields(value: dict[str, Any], fields: dict[str, Convert]) -> dict[
     return {**errors, **missing}
 
 
-def _each(items: Any, converter: Callable[[Any], Convert]) -> dict[Any, Any]:
-    found = {}
+def _all_errors(
+    items: Iterable[tuple[Any, Any]], converter: Callable[[Any], Convert]
+) -> DoesNotFit:
+    """What is wrong with each of the items; the quick way has stopped at the first."""
     errors = {}
     for key, item in items:
         try:
-            found[key] = converter(key)(item)
+            converter(key)(item)
         except DoesNotFit as error:
             errors[key] = error.errors
-    if errors:
-        raise DoesNotFit(errors)
-    return found
+    return DoesNotFit(errors)

@@ -308,9 +308,13 @@ def test_a_contract_that_is_no_record_is_refused() -> None:
 
 
 def test_bodies_are_read_no_slower_than_json() -> None:
+    """By the processor's time, and the best of many in turn: other processes run too."""
     text, body = json.dumps(EVENT.__wire__()).encode(), encode(EVENT)
-    as_json = min(timeit.repeat(lambda: Everything.__read__(json.loads(text)), number=300))
-    as_avro = min(timeit.repeat(lambda: read(body), number=300))
+    ways = (lambda: Everything.__read__(json.loads(text)), lambda: read(body))
+    seconds = [
+        [timeit.timeit(way, timer=time.process_time, number=100) for way in ways] for _ in range(15)
+    ]
+    as_json, as_avro = map(min, zip(*seconds, strict=True))
     assert as_avro < as_json
 
 
