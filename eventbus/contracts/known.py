@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ class KnownContracts:
         Raises
         ------
         InvalidLockFile
-            It cannot be read, and the tables know no contract either.
+            It cannot be read, and the tables tell of no contract either.
         DatabaseUnavailable
             There is no lock file, and the tables cannot be read.
         """
@@ -64,10 +65,11 @@ class KnownContracts:
             lock = read_lock(self._folder, subject)
         except InvalidLockFile as error:
             log.error("a lock file is not used: %s", error)
-            found = self._in_tables(subject)
-            if found is None:
-                raise
-            return found
+            with suppress(EventBusError):
+                found = self._in_tables(subject)
+                if found is not None:
+                    return found
+            raise
         if lock is None:
             return self._in_tables(subject)
         return self._with_given_ids(lock) if self._ids_are_given(lock.format) else lock

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from eventbus.contracts.known import KnownContracts
 from eventbus.contracts.outgoing import by_contract, format_of
 from eventbus.contracts.schema import Format
-from eventbus.errors import EventBusError, ValidationError
+from eventbus.errors import EventBusError, InvalidLockFile, ValidationError
 from eventbus.event import Event
 from eventbus.outbox.outgoing import PLAIN, Outgoing
 
@@ -48,6 +48,9 @@ class Publishing:
         ------
         ValidationError
             There is no contract where one is needed, or it is one of another format.
+        InvalidLockFile
+            It is damaged, and nothing stands in for it: what should be checked is not published
+            unchecked.
         """
         found = self._found.get(event_class)
         if found is None or (not found[0].settled and time.monotonic() >= found[1]):
@@ -59,6 +62,8 @@ class Publishing:
         name = event_class.__event_name__
         try:
             history = self._contracts.history(name)
+        except InvalidLockFile:
+            raise
         except EventBusError as error:
             self._check_optional(event_class, f"its contract cannot be looked up: {error}")
             log.warning("%s is published unchecked; its contract cannot be read: %s", name, error)
