@@ -17,6 +17,7 @@ import click
 import pytest
 from ruamel.yaml import YAML
 
+from eventbus.contracts.registry.server.listening import DRAIN_SECONDS
 from eventbus.settings import Settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -101,13 +102,15 @@ def test_the_systemd_units(unit: Path, tmp_path: Path) -> None:
 
 
 def test_there_are_starts_to_look_at() -> None:
-    assert len(STARTS) == 10
+    assert len(STARTS) == 11
 
 
 @pytest.mark.parametrize("start", STARTS, ids=" ".join)
 def test_every_start_has_options_that_are_there(start: list[str]) -> None:
-    command = import_module(f"eventbus.cli.{start[0]}").command
-    command.make_context(start[0], list(start[1:]), resilient_parsing=False).close()
+    module = "_".join(start[:2]) if start[0] == "schema" else start[0]
+    options = start[len(module.split("_")) :]
+    command = import_module(f"eventbus.cli.{module}").command
+    command.make_context(module, list(options), resilient_parsing=False).close()
 
 
 @pytest.mark.parametrize(
@@ -145,6 +148,8 @@ def test_a_unit_has_longer_than_its_process_to_stop(unit: Path) -> None:
 def drain_seconds(start: list[str]) -> float:
     if start[0] == "dispatcher":
         return 15
+    if start[0] == "schema":
+        return 2 * DRAIN_SECONDS
     command = import_module("eventbus.cli.worker").command
     context = command.make_context("worker", list(start[1:]))
     seconds: float = context.params["shutdown_timeout"].total_seconds()

@@ -288,9 +288,20 @@ def test_a_database_that_is_away_or_empty_is_an_error_of_the_store(
     transport = httpx.WSGITransport(application)
     with httpx.Client(transport=transport, base_url="http://localhost") as client:
         response = client.get("/subjects")
+        assert client.get("/livez").json() == {"live": True}
+        assert client.get("/readyz").status_code == 500
     assert refused(response) == (500, 50001)
     assert "s3cret" not in response.text
     engine.dispose()
+
+
+def test_who_looks_after_the_process_needs_no_token(served: DatabaseRegistry) -> None:
+    application = RegistryApplication(served, Guard("a-token-of-these-tests"))
+    transport = httpx.WSGITransport(application)
+    with httpx.Client(transport=transport, base_url="http://10.0.0.7:8081") as client:
+        assert client.get("/livez").json() == {"live": True}
+        assert client.get("/readyz").json() == {"ready": True}
+        assert refused(client.get("/subjects")) == (401, 40101)
 
 
 # Large, slow and endless.

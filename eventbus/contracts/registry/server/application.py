@@ -34,6 +34,10 @@ _READ = (*_ANSWERED, "application/octet-stream")
 #: A schema of `SCHEMA_MAX_BYTES` is twice as long in JSON where it is full of quotation marks.
 REQUEST_MAX_BYTES = 4 * 1024 * 1024
 
+#: The process answers; and so does its database.
+_LIVE, _READY = "/livez", "/readyz"
+_PROBES = (_LIVE, _READY)
+
 _HEADERS = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
 
 
@@ -77,6 +81,8 @@ class RegistryApplication:
     def _answer(self, request: Request) -> _Answer:
         request.max_content_length = REQUEST_MAX_BYTES
         try:
+            if path_of(request.environ) in _PROBES:
+                return self._probed(path_of(request.environ))
             self._guard.check({name.lower(): value for name, value in request.headers.items()})
             content_type = _content_type(request)
             return _ok(self._called(request), content_type)
@@ -87,6 +93,12 @@ class RegistryApplication:
         except Exception:
             log.exception("a request cannot be answered: %s %s", request.method, request.path)
             return _refusal(Problem(500, "an error of the registry; its log says more"))
+
+    def _probed(self, path: str) -> _Answer:
+        """For those who look after the process, and have no token."""
+        if path == _READY:
+            self._registry.highest_id()
+        return _ok({"ready" if path == _READY else "live": True}, "application/json")
 
     def _called(self, request: Request) -> Any:
         endpoint, path = self._found(request)
