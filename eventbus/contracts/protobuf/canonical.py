@@ -11,13 +11,12 @@ import json
 from typing import Any
 
 from eventbus.contracts.protobuf.model import TYPES
-from eventbus.contracts.protobuf.reading import contract_of, file_descriptors
-from eventbus.contracts.schema import Schema
+from eventbus.contracts.protobuf.reading import file_descriptors
 
 
-def canonical_text(schema: Schema) -> str:
-    """JSON of what the schema's own file declares."""
-    file = file_descriptors(contract_of(schema).descriptors)[-1]
+def canonical_text(descriptors: bytes) -> str:
+    """JSON of what the schema's own file declares, the last one of a FileDescriptorSet."""
+    file = file_descriptors(descriptors)[-1]
     described = {
         "syntax": file.syntax or "proto2",
         "edition": getattr(file, "edition", 0),

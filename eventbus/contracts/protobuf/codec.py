@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from eventbus.contracts.protobuf.compiled import contract_of
 from eventbus.contracts.protobuf.decoding import Decoder
 from eventbus.contracts.protobuf.encoding import EventEncoder
 from eventbus.contracts.protobuf.event_reading import EventReader
 from eventbus.contracts.protobuf.indexes import contract_at
-from eventbus.contracts.protobuf.reading import contract_of
 from eventbus.contracts.schema import Schema
 from eventbus.contracts.wire.frame import FIRST_MESSAGE
 from eventbus.event import Event

@@ -19,9 +19,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from eventbus.contracts.limits import SCHEMA_MAX_BYTES
 from eventbus.contracts.schema import Schema
@@ -63,14 +64,30 @@ class Compiler:
         files = {**schema.references, root: schema.text}
         _check_names(schema.references)
         _check_size(files)
+        return self._run([root], files)
+
+    def compile_many(self, schemas: Sequence[Schema]) -> list[bytes]:
+        """Like `compile`, for schemas of different packages that have no references.
+
+        Raises
+        ------
+        InvalidSchema
+            One of them cannot be read, or not beside the others.
+        """
+        files = {f"schema_{at}.proto": schema.text for at, schema in enumerate(schemas)}
+        for text in files.values():
+            _check_size({"": text})
+        return _apart(self._run(list(files), files), list(files))
+
+    def _run(self, roots: list[str], files: Mapping[str, str]) -> bytes:
         if self._owner != os.getpid():
             # The process answers to the one that started it.
             self._forget()
         with self._lock:
-            answer = self._ask(json.dumps({"root": root, "files": files}).encode())
+            answer = self._ask(json.dumps({"roots": roots, "files": files}).encode())
         if answer[:1] == b"D":
             return answer[1:]
-        raise InvalidSchema(f"not a Protobuf schema: {_readable(answer[1:], root)}")
+        raise InvalidSchema(f"not a Protobuf schema: {_readable(answer[1:], roots[0])}")
 
     def _ask(self, request: bytes) -> bytes:
         # The process may have ended since it was last asked; a new one cannot have.
@@ -132,6 +149,34 @@ class Compiler:
             assert pipe is not None
             pipe.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _apart(descriptors: bytes, roots: Sequence[str]) -> list[bytes]:
+    """One FileDescriptorSet for each root, out of that of all; its own file comes last."""
+    from google.protobuf import descriptor_pb2
+
+    files = descriptor_pb2.FileDescriptorSet.FromString(descriptors).file
+    by_name = {file.name: file for file in files}
+    found = []
+    for root in roots:
+        needed = _needed(root, by_name)
+        one = descriptor_pb2.FileDescriptorSet(file=[by_name[name] for name in needed])
+        found.append(one.SerializeToString())
+    return found
+
+
+def _needed(root: str, by_name: Mapping[str, Any]) -> list[str]:
+    """A file and what it imports, each behind what it needs itself."""
+    done: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        if name not in done:
+            for imported in by_name[name].dependency:
+                visit(imported)
+            done[name] = None
+
+    visit(root)
+    return list(done)
 
 
 def _send(descriptor: int, data: bytes, deadline: float) -> None:

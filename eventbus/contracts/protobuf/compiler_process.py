@@ -3,7 +3,7 @@
 It imports nothing of eventbus, writes into the folder that it is started in, and answers requests
 from its standard input on its standard output, each a length of four bytes and as many bytes:
 
-    request   JSON: {"root": name, "files": {name: text}}
+    request   JSON: {"roots": [name], "files": {name: text}}
     answer    "D" and a serialised FileDescriptorSet, or "E" and protoc's complaint
 
 It ends when its input does, or after a minute without a request.
@@ -53,14 +53,14 @@ def _answer(request: bytes, protoc: _Protoc, well_known: str) -> bytes:
     except (OSError, ValueError):
         shutil.rmtree(_SOURCES)
         return b"Ethe names of the imports cannot stand beside each other in a folder"
-    answer = _compile(asked["root"], protoc, well_known)
+    answer = _compile(asked["roots"], protoc, well_known)
     if len(asked["files"]) > 1:
         # The next schema must not find these imports. One alone is overwritten, which is quicker.
         shutil.rmtree(_SOURCES)
     return answer
 
 
-def _compile(root: str, protoc: _Protoc, well_known: str) -> bytes:
+def _compile(roots: list[str], protoc: _Protoc, well_known: str) -> bytes:
     arguments = [
         "protoc",
         # First: no reference takes the place of a well-known type.
@@ -68,7 +68,7 @@ def _compile(root: str, protoc: _Protoc, well_known: str) -> bytes:
         f"--proto_path={_SOURCES}",
         f"--descriptor_set_out={_DESCRIPTORS}",
         "--include_imports",
-        root,
+        *roots,
     ]
     os.ftruncate(2, 0)
     os.lseek(2, 0, os.SEEK_SET)

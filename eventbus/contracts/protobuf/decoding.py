@@ -14,7 +14,7 @@ from eventbus.errors import UndecodableMessage
 Get = Callable[[Any], Any]
 
 #: Values of one body: two bytes can be a message, and a message as many values as it has fields.
-VALUES_MAX = 1_000_000
+VALUES_MAX = 500_000
 
 
 class Decoder:

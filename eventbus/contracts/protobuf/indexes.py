@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from eventbus.contracts.protobuf.compiled import contract_of
 from eventbus.contracts.protobuf.model import Contract
-from eventbus.contracts.protobuf.reading import contract_of, file_descriptors
+from eventbus.contracts.protobuf.reading import file_descriptors
 from eventbus.contracts.schema import Schema
 from eventbus.contracts.wire.frame import FIRST_MESSAGE
 from eventbus.errors import UndecodableMessage

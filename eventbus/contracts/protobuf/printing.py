@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from eventbus.contracts.protobuf.compiled import contract_of
 from eventbus.contracts.protobuf.model import TYPES
-from eventbus.contracts.protobuf.reading import contract_of, file_descriptors
+from eventbus.contracts.protobuf.reading import file_descriptors
 from eventbus.contracts.schema import Format, Schema
 from eventbus.errors import InvalidSchema, MissingDependency
 

@@ -1,62 +1,19 @@
-"""From a schema's text to its `Contract`, once per text."""
+"""From the descriptors of a schema to its `Contract`."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
 
 from eventbus.contracts.limits import ENUM_MAX_VALUES, SCHEMA_MAX_NODES
-from eventbus.contracts.protobuf.compiler import COMPILER
 from eventbus.contracts.protobuf.features import Features, of_file, refined
 from eventbus.contracts.protobuf.marks import read_marks
 from eventbus.contracts.protobuf.model import MARK, TYPES, Contract, EnumType, Field, Message
-from eventbus.contracts.schema import Schema
 from eventbus.errors import InvalidSchema, MissingDependency
 
 _LABEL_REQUIRED, _LABEL_REPEATED = 2, 3
 _FLOATING = frozenset(["double", "float"])
 _BOOLEANS = {"true": True, "false": False, "": False}
-
-#: Characters of schemas that are kept read: about as many versions as a large application has.
-_KEPT_MAX_CHARACTERS = 32 * 1024 * 1024
-_kept: OrderedDict[Any, Contract] = OrderedDict()
-_kept_characters = 0
-
-
-def contract_of(schema: Schema) -> Contract:
-    """Read a schema.
-
-    Raises
-    ------
-    InvalidSchema
-        It is no Protobuf schema, or exceeds the bounds.
-    MissingDependency
-        protobuf or grpcio-tools is not installed.
-    """
-    key = (schema.text, tuple(sorted(schema.references.items())))
-    found = _kept.get(key)
-    if found is None:
-        found = read_descriptors(COMPILER.compile(schema))
-        _keep(key, found)
-    return found
-
-
-def _keep(key: tuple[str, tuple[tuple[str, str], ...]], contract: Contract) -> None:
-    """Remember it; where that is too much, forget the oldest. Threads may do so at once."""
-    global _kept_characters
-    _kept[key] = contract
-    _kept_characters += _characters(key)
-    while _kept_characters > _KEPT_MAX_CHARACTERS and _kept:
-        try:
-            oldest, _ = _kept.popitem(last=False)
-        except KeyError:
-            break
-        _kept_characters -= _characters(oldest)
-
-
-def _characters(key: tuple[str, tuple[tuple[str, str], ...]]) -> int:
-    return len(key[0]) + sum(len(name) + len(text) for name, text in key[1])
 
 
 def read_descriptors(descriptors: bytes) -> Contract:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from eventbus.contracts.compatibility import Difference
-from eventbus.contracts.protobuf.canonical import canonical_text
 from eventbus.contracts.protobuf.comparison import differences
+from eventbus.contracts.protobuf.compiled import compiled, contract_of, read_ahead
 from eventbus.contracts.protobuf.derivation import derived_text
-from eventbus.contracts.protobuf.reading import contract_of
 from eventbus.contracts.protobuf.reservations import reserved_again
 from eventbus.contracts.schema import Format, Schema
 from eventbus.errors import DeclarationError, InvalidSchema
@@ -24,7 +23,11 @@ class ProtobufSupport:
 
     def canonical(self, schema: Schema) -> str:
         """The text that is equal for schemas that differ only in how they are written."""
-        return canonical_text(schema)
+        return compiled(schema).canonical
+
+    def read_ahead(self, schemas: Iterable[Schema]) -> None:
+        """Read many schemas at once, which is quicker than when each is asked for."""
+        read_ahead(schemas)
 
     def compare(self, reader: Schema, writer: Schema) -> Sequence[Difference]:
         """Why `reader` cannot read everything that `writer` may write; empty if it can."""

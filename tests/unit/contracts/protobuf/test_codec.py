@@ -309,7 +309,7 @@ def test_hostile_bytes_are_undecodable_in_little_time(body: bytes) -> None:
     began = time.process_time()
     with pytest.raises(UndecodableMessage) as caught:
         decode(body)
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 2
     assert len(str(caught.value)) < 500
     assert str(caught.value).isprintable()
 

@@ -33,7 +33,7 @@ def event(name: str = "order.paid", **annotations: Any) -> type[Event]:
 
 
 def numbers(cls: type[Event], *previous: Any) -> dict[str, int]:
-    from eventbus.contracts.protobuf.reading import contract_of
+    from eventbus.contracts.protobuf.compiled import contract_of
 
     found = contract_of(contract(cls, *previous)).event
     assert found is not None
