@@ -646,11 +646,17 @@ class EventBus:
     def published_events(self) -> dict[str, type[Event]]:
         """Name to class of the events that are this service's own: their contracts are registered.
 
-        Those declared with ``source=`` of another service are only read here.
+        Those declared with ``source=`` of another service are only read here. Where a handler reads
+        one of our own with such a class, what is published is the class without.
         """
+        declared = named_events()
+        found = {
+            name: declared.get(name, cls) if cls.__source__ else cls
+            for name, cls in self.events.items()
+        }
         return {
             name: cls
-            for name, cls in self.events.items()
+            for name, cls in found.items()
             if cls.__source__ is None or cls.__source__ == self.service
         }
 

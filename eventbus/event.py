@@ -739,13 +739,18 @@ AnyEvent = TypeVar("AnyEvent", bound=Event)
 
 
 def named_events() -> dict[str, type[Event]]:
-    """Every event class with a name that this process has declared; the latest wins."""
+    """Every event class with a name that this process has declared; the latest wins.
+
+    One that only reads another service's event does not win over the one that is published.
+    """
     found: dict[str, type[Event]] = {}
 
     def visit(cls: type[Event]) -> None:
         for subclass in cls.__subclasses__():
-            if subclass.__event_name__:
-                found[subclass.__event_name__] = subclass
+            name = subclass.__event_name__
+            known = found.get(name)
+            if name and (known is None or known.__source__ or not subclass.__source__):
+                found[name] = subclass
             visit(subclass)
 
     visit(Event)

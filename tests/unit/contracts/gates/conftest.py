@@ -22,8 +22,8 @@ class Shop:
         self._events: dict[str, type[Event]] = {}
         self._folder = folder
         self._service = service
-        monkeypatch.setattr("eventbus.bus.named_events", lambda: self._events)
-        monkeypatch.setattr("eventbus.subscription.named_events", lambda: self._events)
+        monkeypatch.setattr("eventbus.bus.named_events", lambda: dict(self._events))
+        monkeypatch.setattr("eventbus.subscription.named_events", lambda: dict(self._events))
         self.bus = self.restarted()
 
     def restarted(self, **settings: Any) -> EventBus:
@@ -37,7 +37,6 @@ class Shop:
         Keywords that begin with an underscore go to the class statement.
         """
         keywords = {key[1:]: fields.pop(key) for key in list(fields) if key.startswith("_")}
-        reading = keywords.get("source", self._service) != self._service
         namespace: dict[str, Any] = {"__annotations__": {}, "__module__": __name__}
         for field, hint in fields.items():
             kind, *default = hint if isinstance(hint, tuple) else (hint,)
@@ -46,7 +45,8 @@ class Shop:
                 namespace[field] = default[0]
         keywords = {"style": "snapshot", "reason": "a test", "name": name, **keywords}
         made = types.new_class("Declared", (Event,), keywords, lambda d: d.update(namespace))
-        if not (reading and name in self._events):
+        known = self._events.get(made.__event_name__)
+        if known is None or known.__source__ or not made.__source__:
             self._events[made.__event_name__] = made
         return made
 

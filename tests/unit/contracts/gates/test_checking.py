@@ -181,6 +181,20 @@ def test_a_handler_with_an_upcaster_reads_an_earlier_version(shop: Shop) -> None
     assert check(shop) == []
 
 
+def test_a_narrower_class_beside_the_one_that_is_published_is_a_reader_of_its_own(
+    shop: Shop,
+) -> None:
+    published = shop.event(order_id=UUID, total=int)
+    shop.handler(shop.event(_source="shop", total=int))
+    lock(shop)
+    assert shop.bus.published_events == {"order.paid": published}
+    assert check(shop) == []
+
+    shop.handler(shop.event(_source="shop", missing=int), "other")
+
+    assert rules(check(shop)) == [READER]
+
+
 def test_a_pinned_reader_is_named_where_it_breaks(shop: Shop) -> None:
     shop.event(order_id=UUID, total=int)
     lock(shop, Mode.BACKWARD)
