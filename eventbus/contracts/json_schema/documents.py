@@ -92,6 +92,13 @@ def escaped(step: str | int) -> str:
 class Documents:
     """A schema with what it refers to.
 
+    Parameters
+    ----------
+    schema:
+        As `read_schema` reads it.
+    references:
+        Name to text.
+
     Raises
     ------
     InvalidSchema
@@ -99,7 +106,7 @@ class Documents:
         pattern is none or could take exponential time, or it exceeds the bounds.
     """
 
-    def __init__(self, text: str, references: Mapping[str, str]) -> None:
+    def __init__(self, schema: Any, references: Mapping[str, str]) -> None:
         self._references = references
         self._resources: dict[str, Location] = {}
         self._anchors: dict[tuple[str, str], Location] = {}
@@ -108,7 +115,7 @@ class Documents:
         self._loaded: set[str] = set()
         #: Whether a reference may mean something else, depending on the way to it.
         self.dynamic = False
-        self.root = self._load(text, "")
+        self.root = self._load(schema, "")
         self._resolve_all()
         self._refuse_circles()
 
@@ -116,8 +123,7 @@ class Documents:
         """What the reference at `location` means, its dynamic scope apart."""
         return self._resolved[location][keyword]
 
-    def _load(self, text: str, uri: str) -> Location:
-        value = read_schema(text)
+    def _load(self, value: Any, uri: str) -> Location:
         dialect = dialect_of(value)
         root = Location(value, (), dialect, uri)
         self._resources.setdefault(uri, root)
@@ -223,7 +229,7 @@ class Documents:
         for name in (uri, uri + "#", urldefrag(reference)[0], reference):
             if name in self._references and name not in self._loaded:
                 self._loaded.add(name)
-                return self._load(self._references[name], uri)
+                return self._load(read_schema(self._references[name]), uri)
         raise _leads_nowhere(
             reference,
             location,
@@ -327,16 +333,28 @@ def _check_keywords(schema: dict[str, Any], location: Location) -> None:
 
 
 def _leaf(value: Any) -> str | None:
-    if not isinstance(value, dict) or len(value) > 8:
+    if type(value) is not dict or len(value) > 8 or dict in map(type, value.values()):
         return None
-    for keyword, one in value.items():
-        if keyword in _HOLDING or keyword[:1] == "$" or isinstance(one, dict):
-            return None
-        if isinstance(one, list) and len(one) > 20:
-            return None
-    return repr(value)
+    if list in map(type, value.values()) and not _plain_lists(value):
+        return None
+    text = repr(value)
+    if text not in _LEAF_TEXTS:
+        if len(_LEAF_TEXTS) >= MAX_LEAVES:
+            _LEAF_TEXTS.clear()
+        _LEAF_TEXTS[text] = not any(k in _HOLDING or k[:1] == "$" for k in value)
+    return text if _LEAF_TEXTS[text] else None
 
 
+def _plain_lists(value: dict[str, Any]) -> bool:
+    return all(
+        len(one) <= 20 and not {dict, list} & set(map(type, one))
+        for one in value.values()
+        if type(one) is list
+    )
+
+
+#: Texts that were looked at, and whether they stand for a schema without others in it.
+_LEAF_TEXTS: dict[str, bool] = {}
 #: Keywords whose value is, or may hold, schemas.
 _HOLDING = frozenset((*HOLDERS, "items", "dependencies"))
 #: The most common schemas, those of single values, are checked once.
