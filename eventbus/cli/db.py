@@ -32,7 +32,7 @@ def upgrade(as_json: bool) -> None:
     from eventbus.cli.terminal import print_json, print_line
 
     results = []
-    for engine in start.databases(bus_or_settings(DATABASE)):
+    for engine in start.databases_with_tables(bus_or_settings(DATABASE)):
         changed = database.upgrade(engine)
         results.append((engine.url.render_as_string(), changed))
     if as_json:
@@ -65,7 +65,7 @@ def check(as_json: bool) -> None:
     from eventbus.errors import DatabaseNotMigrated
 
     found: list[tuple[str, DatabaseNotMigrated | None]] = []
-    for engine in start.databases(bus_or_settings(DATABASE)):
+    for engine in start.databases_with_tables(bus_or_settings(DATABASE)):
         try:
             start.check_database(engine)
         except DatabaseNotMigrated as problem:

@@ -108,6 +108,19 @@ def databases(bus: EventBus) -> list[Engine]:
     return engines
 
 
+def databases_with_tables(bus: EventBus) -> list[Engine]:
+    """All of `databases`, and the one of the schema registry, which no process needs to run."""
+    engines = databases(bus)
+    settings = bus.settings
+    url = settings.registry_url
+    if url is not None and not url.startswith("http"):
+        from eventbus.database import make_engine
+
+        if url not in (settings.database_url, settings.broker_url):
+            engines.append(make_engine(url))
+    return engines
+
+
 def check_database(engine: Engine) -> None:
     """Raise `DatabaseUnavailable` or `DatabaseNotMigrated` unless the tables are there."""
     from eventbus import database
