@@ -195,8 +195,8 @@ class _Resolution:
             self._tell(
                 "LOGICAL_TYPE_CHANGED",
                 path,
-                f"the reader takes {_named(reader)} for {_meaning(reader)}, the writer for "
-                f"{_meaning(writer)}",
+                f"the {writer.kind} is {_meaning(reader)} to the reader and {_meaning(writer)} to "
+                f"the writer",
             )
         elif mine and theirs:
             self._decimal("precision", mine.precision, theirs.precision, path)
@@ -260,7 +260,7 @@ def _named(node: Node) -> str:
 
 
 def _meaning(node: Node) -> str:
-    return node.logical.name if node.logical else f"plain {node.kind}"
+    return f"a {node.logical.name}" if node.logical else "nothing more"
 
 
 def _listed(names: list[str]) -> str:
