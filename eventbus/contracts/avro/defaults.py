@@ -35,7 +35,7 @@ def fits(value: Any, node: Node) -> bool:
     if isinstance(node, Primitive):
         return _fits_primitive(value, node)
     if isinstance(node, Union):
-        return fits(value, node.branches[0])
+        return bool(node.branches) and fits(value, node.branches[0])
     if isinstance(node, Enum):
         return isinstance(value, str) and value in node.symbols
     if isinstance(node, Fixed):

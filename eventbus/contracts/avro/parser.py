@@ -50,7 +50,7 @@ _JSON_MAX_DEPTH = 3 * SCHEMA_MAX_DEPTH
 FIXED_MAX_BYTES = 2**31 - 1
 
 #: Parsing is most of the work of a comparison, and the same few are compared again and again.
-_CACHED_MAX_CHARACTERS = 32 * 1024
+_CACHED_MAX_CHARACTERS = 16 * 1024
 
 
 def parse(schema: Schema) -> Node:
@@ -74,7 +74,7 @@ def _parse(text: str, references: tuple[tuple[str, str], ...]) -> Node:
     return root
 
 
-_cached = lru_cache(maxsize=512)(_parse)
+_cached = lru_cache(maxsize=256)(_parse)
 
 
 class _Parser:
@@ -127,11 +127,9 @@ class _Parser:
         """What can only be told once every name is known."""
         for field in self._fields:
             if field.default is not NO_DEFAULT and not fits(field.default, field.type):
-                first = ", the first of its union" if isinstance(field.type, Union) else ""
-                of = field.type.branches[0] if isinstance(field.type, Union) else field.type
                 raise refusal(
                     field.path,
-                    f"has the default {shown(field.default)}, which is no {of.kind}{first}",
+                    f"has the default {shown(field.default)}, which is no {_default_type(field)}",
                 )
         _check_finite(root)
 
@@ -179,8 +177,6 @@ class _Parser:
         return self.type_of(given[key], namespace, f"{path}/{key}", depth + 1)
 
     def _union(self, given: list[Any], namespace: str, path: str, depth: int) -> Union:
-        if not given:
-            raise refusal(path, "is a union of no types")
         branches = []
         taken: set[str] = set()
         for index, one in enumerate(given):
@@ -339,7 +335,13 @@ def _must_end(node: Node) -> int:
     """A list or a map may be empty, and of a union one branch is enough."""
     if isinstance(node, Record):
         return len(node.fields)
-    return 1 if isinstance(node, Union) else 0
+    return 1 if isinstance(node, Union) and node.branches else 0
+
+
+def _default_type(field: Field) -> str:
+    if isinstance(field.type, Union) and field.type.branches:
+        return f"{field.type.branches[0].kind}, the first of its union"
+    return field.type.kind
 
 
 def _strings(given: Mapping[str, Any], path: str) -> tuple[str, ...]:

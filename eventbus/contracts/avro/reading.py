@@ -77,7 +77,7 @@ class Reading:
     def union(self, node: Union, branches: Sequence[Read]) -> Read:
         """One of what `branches` read."""
         free = [self._free.of(branch) for branch in node.branches]
-        return binary.metered_union(branches, free) if max(free) > 1 else binary.union(branches)
+        return binary.metered_union(branches, free) if sum(free) > 1 else binary.union(branches)
 
     def array(self, node: Array, item: Read) -> Read:
         """A list of what `item` reads."""
@@ -94,7 +94,7 @@ class Reading:
     def _has_free_parts(self, node: Node) -> bool:
         if isinstance(node, Union):
             # A branch that is chosen has taken a byte.
-            return any(self._free.of(branch) > 1 for branch in node.branches)
+            return sum(map(self._free.of, node.branches)) > 1
         return not isinstance(node, Record) and any(map(self._free.of, parts(node)))
 
 

@@ -86,7 +86,7 @@ INVALID = {
     "a negative size": ({**FIXED, "size": -1}, "-1"),
     "a union in a union": (["null", ["null", "int"]], "/1: is a union directly"),
     "a branch twice": (["int", "int"], "second int"),
-    "an empty union": ([], "no types"),
+    "a default of an empty union": (record(field([], default=None)), "no union"),
     "a type that nobody defines": (record(field("Missing")), "'Missing'"),
     "a type that is defined later": (record(field("F"), field(FIXED, "b")), "'F'"),
     "no schema at all": (True, "no type"),
@@ -154,6 +154,7 @@ VALID = {
     "60 levels": nested(60),
     "an unknown logical type": {"type": "string", "logicalType": "email"},
     "a logical type where it does not belong": {"type": "string", "logicalType": "date"},
+    "an empty union": record(field([])),
     "a wrapped type": {"type": {"type": "string"}},
     "a name in no namespace": record(field(ENUM), field("E", "b"), name="n.R"),
 }

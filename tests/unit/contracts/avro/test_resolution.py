@@ -83,6 +83,7 @@ COMPATIBLE = {
     "a union of one, read as its type": ("long", ["long"]),
     "a writer's union whose branches all promote": ("double", ["int", "long"]),
     "a union with more branches": (["null", "long", "string"], ["long", "null"]),
+    "a writer's union of nothing": ("long", []),
     "a symbol more in the reader": (enum("A", "B"), enum("A")),
     "a symbol less, with a default": (enum("A", default="A"), enum("A", "B")),
     "the same fixed": (fixed(4), fixed(4)),
@@ -167,6 +168,7 @@ INCOMPATIBLE = {
     "another size": (fixed(4), fixed(8), "FIXED_SIZE_MISMATCH", "/size"),
     "null no more": ("long", ["null", "long"], "TYPE_MISMATCH", ""),
     "a branch less": (["null", "long"], ["null", "long", "string"], "MISSING_UNION_BRANCH", ""),
+    "no branch at all": ([], "long", "MISSING_UNION_BRANCH", ""),
     "no branch": (["null", "string"], "long", "MISSING_UNION_BRANCH", ""),
     "a branch of another size": (["null", fixed(4)], fixed(8), "MISSING_UNION_BRANCH", ""),
     "inside a branch": (
