@@ -149,4 +149,4 @@ def _foreign(headers: Mapping[str, str], host: str) -> bool:
     if site is not None and site not in _SAME:
         return True
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+    return origin is not None and origin.partition("://")[2].lower() != host.lower()

@@ -76,6 +76,7 @@ def test_without_a_token_no_other_name_is_answered(host: str) -> None:
     [
         {"origin": "https://evil.test"},
         {"origin": "null"},
+        {"origin": "http://["},
         {"origin": "http://localhost:9999"},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
