@@ -21,7 +21,7 @@ _SAYS_NOTHING: dict[str, Any] = {
 }
 
 
-@lru_cache(maxsize=5_000)
+@lru_cache(maxsize=1_000)
 def canonical_text(text: str) -> str:
     """The schema in `text` with sorted keys and without spaces.
 

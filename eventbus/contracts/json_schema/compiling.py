@@ -71,11 +71,13 @@ class Compiler:
 
     def _leaf(self, location: Location) -> Formula:
         key = (location.dialect.name, location.leaf or "")
-        if key not in _LEAVES:
+        made = _LEAVES.get(key)
+        if made is None:
+            made = all_of(one.formula for one in self.assertions(location, ()))
             if len(_LEAVES) >= MAX_LEAVES:
                 _LEAVES.clear()
-            _LEAVES[key] = all_of(one.formula for one in self.assertions(location, ()))
-        return _LEAVES[key]
+            _LEAVES[key] = made
+        return made
 
     def assertions(self, location: Location, scope: Scope) -> Iterator[Assertion]:
         """What each keyword of the schema at `location` asserts."""

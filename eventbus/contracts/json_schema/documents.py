@@ -338,11 +338,12 @@ def _leaf(value: Any) -> str | None:
     if list in map(type, value.values()) and not _plain_lists(value):
         return None
     text = repr(value)
-    if text not in _LEAF_TEXTS:
+    leaf = _LEAF_TEXTS.get(text)
+    if leaf is None:
         if len(_LEAF_TEXTS) >= MAX_LEAVES:
             _LEAF_TEXTS.clear()
-        _LEAF_TEXTS[text] = not any(k in _HOLDING or k[:1] == "$" for k in value)
-    return text if _LEAF_TEXTS[text] else None
+        leaf = _LEAF_TEXTS[text] = not any(k in _HOLDING or k[:1] == "$" for k in value)
+    return text if leaf else None
 
 
 def _plain_lists(value: dict[str, Any]) -> bool:
@@ -359,7 +360,7 @@ _LEAF_TEXTS: dict[str, bool] = {}
 _HOLDING = frozenset((*HOLDERS, "items", "dependencies"))
 #: The most common schemas, those of single values, are checked once.
 _CHECKED_LEAVES: set[tuple[str, str]] = set()
-MAX_LEAVES = 20_000
+MAX_LEAVES = 5_000
 
 
 def _check_leaf(location: Location) -> None:

@@ -136,8 +136,9 @@ class Search:
         question = frozenset(formulas)
         if FALSE in question:
             return None
-        if question in _KNOWN:
-            return _KNOWN[question]
+        known = _KNOWN.get(question, _NOT_YET)
+        if known is not _NOT_YET:
+            return known
         if question in self._open:
             self._rests_on = min(self._rests_on, self._open[question])
             return None
@@ -283,7 +284,9 @@ class Search:
 
 #: What has been found out, in all comparisons: versions of one schema have most in common.
 _KNOWN: dict[frozenset[Formula], Candidate | None] = {}
-MAX_KNOWN = 50_000
+_NOT_YET = Candidate(None, known=False)
+#: Some ten megabytes. Several threads may share it: what one of them clears, others find out anew.
+MAX_KNOWN = 10_000
 
 
 def _remember(question: frozenset[Formula], found: Candidate | None) -> None:

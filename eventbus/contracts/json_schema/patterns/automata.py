@@ -31,6 +31,8 @@ from eventbus.contracts.json_schema.patterns.syntax import (
 MAX_STATES = 1_500
 #: Steps of a search before it is given up.
 MAX_STEPS = 20_000
+#: Steps that an automaton remembers.
+MAX_KNOWN_STEPS = 2_000
 #: Lengths that are counted in a search; longer texts count as of any length.
 MAX_LENGTH = 600
 #: Characters of the texts that are left out, together.
@@ -189,9 +191,12 @@ class Automaton:
 
     def after(self, states: frozenset[int], code: int) -> frozenset[int]:
         """The states after one more character."""
-        if (states, code) not in self._known:
-            self._known[states, code] = self._stepped(states, code)
-        return self._known[states, code]
+        known = self._known.get((states, code))
+        if known is None:
+            known = self._stepped(states, code)
+            if len(self._known) < MAX_KNOWN_STEPS:
+                self._known[states, code] = known
+        return known
 
     def _stepped(self, states: frozenset[int], code: int) -> frozenset[int]:
         reached = {
@@ -216,7 +221,7 @@ class Automaton:
         return self.accepts(states, at_start=not text)
 
 
-@lru_cache(maxsize=2_000)
+@lru_cache(maxsize=256)
 def automaton(pattern: str, reading: Reading) -> Automaton | None:
     """The automaton of a pattern, or None where there is none."""
     try:
@@ -225,7 +230,7 @@ def automaton(pattern: str, reading: Reading) -> Automaton | None:
         return None
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=10_000)
 def matches(pattern: str, text: str) -> bool | None:
     """Whether a pattern is found in `text`; None where that depends on who reads the pattern."""
     if len(text) > 10_000:
@@ -266,7 +271,7 @@ def find_text(
     return texts[0] if texts else Answer.UNKNOWN
 
 
-@lru_cache(maxsize=5_000)
+@lru_cache(maxsize=1_000)
 def _search(
     matched: frozenset[str],
     unmatched: frozenset[str],

@@ -87,7 +87,7 @@ Node = Characters | Sequence | Choice | Repeat | Start | End | Other
 EMPTY = Sequence(())
 
 
-@lru_cache(maxsize=2_000)
+@lru_cache(maxsize=500)
 def parse(pattern: str, reading: Reading) -> Node:
     """Read `pattern`.
 
