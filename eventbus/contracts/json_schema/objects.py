@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import product
+from itertools import count, product
 from typing import TYPE_CHECKING, NamedTuple
 
 from eventbus.contracts.json_schema.candidates import SOMETHING, Candidate
@@ -163,6 +163,9 @@ class Objects:
             return self._name_that_satisfies(key, wanted)
         if self._blurred:
             return SOMETHING
+        if not self._patterns:
+            taken = {*self.mentioned(), *self.absent}
+            return Candidate(next(name for n in count(1) if (name := f"x{n}") not in taken))
         found = find_text(
             key.matched,
             frozenset(self._patterns) - key.matched,
