@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eventbus.contracts.registry.port import Reader
+from eventbus.contracts.registry.storable import refuse_unstorable
 from eventbus.contracts.registry.subject_names import checked_subject
 from eventbus.errors import InvalidSchema
 
@@ -22,4 +23,5 @@ def checked_reader(reader: Reader) -> Reader:
                 f"a reader's {name} has 1 to {most} characters that can be shown, not "
                 f"{value[:80]!r}"
             )
+    refuse_unstorable(reader.schema.text)
     return reader

@@ -73,6 +73,11 @@ _LOCK = (
 )
 
 
+def _is_integer(number: int) -> bool:
+    """Whether a column may hold it; PostgreSQL takes the question for anything else amiss."""
+    return 0 < number < 2**31
+
+
 def lock(connection: Connection) -> None:
     """Make everybody else who writes to the registry wait for the end of this transaction."""
     if connection.execute(_LOCK).first() is None:
@@ -112,6 +117,8 @@ def versions(connection: Connection, subject: str) -> list[StoredVersion]:
 
 def version(connection: Connection, subject: str, number: int) -> StoredVersion | None:
     """One version of `subject`, also a deleted one."""
+    if not _is_integer(number):
+        return None
     found = _versions(
         connection, contract_version.c.subject == subject, contract_version.c.version == number
     )
@@ -132,6 +139,8 @@ def numbers(
 
 def versions_of_id(connection: Connection, id: int) -> list[StoredVersion]:
     """The versions that are this schema, also the deleted ones, by subject."""
+    if not _is_integer(id):
+        return []
     return _versions(connection, contract_version.c.id == id)
 
 
@@ -207,6 +216,8 @@ _SCHEMA = (
 
 def schema_with_id(connection: Connection, id: int) -> StoredSchema | None:
     """The schema that has `id`."""
+    if not _is_integer(id):
+        return None
     rows = connection.execute(_SCHEMA, {"of_id": id}).all()
     if not rows:
         return None

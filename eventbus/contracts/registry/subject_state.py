@@ -16,6 +16,7 @@ from eventbus.contracts.registry.references import resolve, resolved
 from eventbus.contracts.registry.refusals import ReadOnly, UnknownSubject
 from eventbus.contracts.registry.serialized import with_text
 from eventbus.contracts.registry.statements import GLOBAL, StoredSchema, StoredVersion
+from eventbus.contracts.registry.storable import refuse_unstorable
 from eventbus.contracts.schema import Schema
 from eventbus.errors import InvalidSchema
 
@@ -85,12 +86,7 @@ def given_schema(
             "the schema refers to others by their texts; register those first, and give their "
             "subjects and versions"
         )
-    try:
-        schema.text.encode()
-    except UnicodeEncodeError:
-        raise InvalidSchema("the schema has half of a surrogate pair in it") from None
-    if "\0" in schema.text:
-        raise InvalidSchema("the schema has a NUL character in it")
+    refuse_unstorable(schema.text)
     found = resolve(connection, schema.format, schema.text, references, deleted=deleted)
     return with_text(found)
 

@@ -68,8 +68,13 @@ def test_what_is_not_there_is_told_apart(registry: DatabaseRegistry) -> None:
         registry.versions("order.paid")
     with pytest.raises(UnknownSubject):
         registry.version("order.paid", 1)
-    with pytest.raises(UnknownId, match="77"):
-        registry.by_id(77)
+    for id in (77, 0, -1, 2**31, 2**70):
+        with pytest.raises(UnknownId, match=str(id)):
+            registry.by_id(id)
+        with pytest.raises(UnknownId):
+            registry.stored_by_id(id)
+        with pytest.raises(InvalidSchema, match="register it first"):
+            registry.register("a", WITH_ADDRESS, [Reference(TO_ADDRESS.name, "address", id)])
     registry.register("order.paid", ORDER)
     with pytest.raises(UnknownVersion, match="version 2"):
         registry.version("order.paid", 2)
@@ -364,6 +369,17 @@ def test_a_reader_without_a_name_is_refused(registry: DatabaseRegistry) -> None:
     nobody = Reader("order.paid", "", "1", "shop.billing", "charge", ORDER, 0)
     with pytest.raises(InvalidSchema, match="service"):
         registry.add_readers([nobody])
+
+
+@pytest.mark.parametrize("text", ["\0", "\ud800"])
+def test_a_reader_whose_schema_no_database_keeps_is_refused(
+    registry: DatabaseRegistry, text: str
+) -> None:
+    with pytest.raises(InvalidSchema):
+        registry.add_readers([reader(Schema(ORDER.format, text))])
+    # References are kept in JSON, which escapes both.
+    registry.add_readers([reader(Schema(ORDER.format, "{}", {text: text}))])
+    assert registry.readers("order.paid")[0].schema.references == {text: text}
 
 
 def test_a_database_that_is_away_is_a_registry_that_is_away() -> None:

@@ -19,11 +19,14 @@ from eventbus.contracts.registry.server.endpoints import ENDPOINTS
 from eventbus.contracts.registry.server.guard import Guard
 from eventbus.contracts.registry.server.listening import RegistryServer
 from tests.integration.registry.schemas import avro_text, json_schema
+from tests.services import PostgreSQL
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    engine = database.make_engine(f"sqlite:///{tmp_path_factory.mktemp('registry') / 'a.db'}")
+def client(postgres: PostgreSQL) -> Iterator[httpx.Client]:
+    # SQLite stores whatever it is given.
+    url = postgres.create_database()
+    engine = database.make_engine(url)
     database.upgrade(engine)
     server = RegistryServer(RegistryApplication(DatabaseRegistry(engine), Guard()), "127.0.0.1", 0)
     server.start()
@@ -31,6 +34,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         yield client
     server.close()
     engine.dispose()
+    postgres.drop_database(url)
 
 
 _values = st.recursive(
@@ -60,6 +64,20 @@ _references = st.lists(
     ),
     max_size=2,
 )
+_names = st.text(max_size=4)
+_readers = st.lists(
+    st.fixed_dictionaries(
+        {
+            "service": _names,
+            "release": _names,
+            "queue": _names,
+            "handler": _names,
+            "schema": _schemas | _names,
+            "seenAtMs": st.integers(0, 2**54),
+        }
+    ),
+    max_size=2,
+)
 _bodies = st.fixed_dictionaries(
     {},
     optional={
@@ -68,7 +86,7 @@ _bodies = st.fixed_dictionaries(
         "references": _references | _values,
         "compatibility": st.sampled_from(["NONE", "FULL", "BACKWARD_TRANSITIVE"]) | _values,
         "mode": st.sampled_from(["READWRITE", "READONLY"]) | _values,
-        "readers": _values,
+        "readers": _readers | _values,
         "version": st.integers(-1, 2),
     },
 )
@@ -111,7 +129,7 @@ def requests(draw: st.DrawFn) -> tuple[str, str, dict[str, str], Any]:
     return endpoint.method, path, draw(_queries), body
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(asked=st.lists(requests(), min_size=1, max_size=4))
 def test_every_request_has_an_answer(client: httpx.Client, asked: list[Any]) -> None:
     for method, path, query, body in asked:
