@@ -693,8 +693,8 @@ class Event(Struct):
         """Declare how data of an earlier version of the contract become those of the next.
 
         The function is given the data in their JSON form and returns them, changed. From version 1
-        to 3 the upcasters of 1 and 2 run, one after the other; a version without one is taken as
-        it is.
+        to 3 the upcasters of 1 and 2 run, one after the other. Each version up to the last that has
+        one needs one: a message that would skip a step is parked.
 
         Raises
         ------
