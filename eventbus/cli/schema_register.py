@@ -103,4 +103,8 @@ def _summary(done: list[Registration]) -> str:
     counts = Counter(one.outcome.value for one in done)
     events = len({one.subject for one in done})
     said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-    return f"{events} event{'' if events == 1 else 's'}, {len(done)} versions: {said}"
+    return f"{_many(events, 'event')}, {_many(len(done), 'version')}: {said}"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
