@@ -171,13 +171,12 @@ def test_what_is_no_subject_is_refused(sqlite_engine: Engine, name: str) -> None
         DatabaseRegistry(sqlite_engine).register(name, ORDER)
 
 
-@pytest.mark.parametrize(
-    "name", ["a", "a/b", "übung", "%2F", "a b", "'; DROP TABLE", "x" * 255, "𝔘"]
-)
-def test_any_other_name_is_kept_as_it_is(registry: DatabaseRegistry, name: str) -> None:
-    registry.register(name, ORDER)
-    assert registry.subjects() == [name]
-    assert registry.version(name).subject == name
+def test_any_other_name_is_kept_as_it_is(registry: DatabaseRegistry) -> None:
+    names = ["a", "a/b", "übung", "%2F", "a b", "'; DROP TABLE", "x" * 255, "𝔘", "A", "ubung"]
+    for name in names:
+        assert registry.register(name, ORDER).version == 1
+        assert registry.version(name).subject == name
+    assert registry.subjects() == sorted(names)
 
 
 def test_the_default_context_may_be_written_out(registry: DatabaseRegistry) -> None:

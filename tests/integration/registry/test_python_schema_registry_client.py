@@ -30,9 +30,9 @@ def test_a_schema_is_registered_checked_found_and_deleted(
     assert client.get_versions("orders-value") == [1]
     assert client.check_version("orders-value", ORDER).version == 1
     assert client.check_version("orders-value", MORE) is None
-    assert client.get_compatibility("orders-value") == "FULL_TRANSITIVE"
     assert client.test_compatibility("orders-value", MORE) is False
     assert client.update_compatibility("NONE", "orders-value")
+    assert client.get_compatibility("orders-value") == "NONE"
     assert client.test_compatibility("orders-value", MORE) is True
     assert client.register("orders-value", MORE) != id
     assert client.get_schema("nope") is None
