@@ -161,19 +161,19 @@ def _chosen(found: _Numbers) -> Candidate | None:
     first, last = found.lattice(found.whole)
     if first is not None and last is not None and first > last:
         return None
-    factors, complete = _factors(first, last)
+    factors, complete = _factors(first, last, max(MAX_TRIED, len(found.excluded) + 1))
     chosen = _first((factor * found.whole for factor in factors), found)
     return chosen or (None if complete else SOMETHING)
 
 
-def _factors(first: int | None, last: int | None) -> tuple[range, bool]:
-    """The factors to try, and whether these are all."""
+def _factors(first: int | None, last: int | None, most: int) -> tuple[range, bool]:
+    """The factors to try, `most` of them, and whether these are all."""
     if first is None:
         end = 1 if last is None else last + 1
-        return range(end - 1, end - MAX_TRIED, -1), False
+        return range(end - 1, end - most, -1), False
     if last is None:
-        return range(first, first + MAX_TRIED), False
-    return range(first, min(last + 1, first + MAX_TRIED)), last - first < MAX_TRIED
+        return range(first, first + most), False
+    return range(first, min(last + 1, first + most)), last - first < most
 
 
 def _first(values: Iterable[Number], found: _Numbers) -> Candidate | None:

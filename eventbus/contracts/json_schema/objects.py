@@ -170,6 +170,7 @@ class Objects:
             key.matched,
             frozenset(self._patterns) - key.matched,
             excluded=frozenset((*self.mentioned(), *self.absent)),
+            spend=self.search.spend,
         )
         if found is Answer.NONE:
             return None

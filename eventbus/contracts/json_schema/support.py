@@ -52,7 +52,9 @@ class JsonSchemaSupport:
                 return []
             refused = search.satisfy(written, accepted.complement)
         except GaveUp as reason:
-            return [Difference(UNDECIDED, "", f"it cannot be decided: {reason}")]
+            undecided = Difference(UNDECIDED, "", f"it cannot be decided: {reason}")
+            # Keyword by keyword it may be found where the difficulty is.
+            return explain(Search(), wanted, written) or [undecided]
         return [] if refused is None else explain(search, wanted, written)
 
     def derive(self, record: Record, previous: Sequence[str]) -> str:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 #: Characters of an example.
 MAX_EXAMPLE = 5_000
-#: What a search through automata counts for.
-SEARCH_STEPS = 40
 
 
 def candidate(search: Search, atoms: list[Atom], _: int) -> Candidate | None:
@@ -33,13 +31,13 @@ def candidate(search: Search, atoms: list[Atom], _: int) -> Candidate | None:
     patterns = [atom for atom in atoms if atom.keyword == "pattern"]
     if not patterns:
         return _plain(length, excluded)
-    search.step(SEARCH_STEPS)
     found = find_text(
         frozenset(atom.arguments[0] for atom in patterns if atom.positive),
         frozenset(atom.arguments[0] for atom in patterns if not atom.positive),
         length.least,
         length.most,
         excluded,
+        search.spend,
     )
     if found is Answer.NONE:
         return None

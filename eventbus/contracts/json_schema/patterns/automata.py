@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from eventbus.contracts.json_schema.patterns.syntax import (
@@ -24,6 +24,7 @@ from eventbus.contracts.json_schema.patterns.syntax import (
     Repeat,
     Sequence,
     Start,
+    has,
     parse,
 )
 
@@ -200,10 +201,7 @@ class Automaton:
 
     def _stepped(self, states: frozenset[int], code: int) -> frozenset[int]:
         reached = {
-            after
-            for state in states
-            for ranges, after in self.moves[state]
-            if any(low <= code <= high for low, high in ranges)
+            after for state in states for ranges, after in self.moves[state] if has(ranges, code)
         }
         return self._closed(reached)
 
@@ -217,7 +215,7 @@ class Automaton:
         for character in text:
             if self.found in states:
                 return True
-            states = self._stepped(states, ord(character))
+            states = self.after(states, ord(character))
         return self.accepts(states, at_start=not text)
 
 
@@ -250,6 +248,7 @@ def find_text(
     shortest: int = 0,
     longest: int | None = None,
     excluded: frozenset[str] = frozenset(),
+    spend: Callable[[int], None] = lambda steps: None,
 ) -> str | Answer:
     """Find a text that each of `matched` is found in and none of `unmatched`.
 
@@ -259,12 +258,16 @@ def find_text(
         Its length in code points.
     excluded:
         Texts that it may not be.
+    spend:
+        Told how many steps were needed; it may raise.
     """
     if matched & unmatched:
         return Answer.NONE
-    answers = [
-        _search(matched, unmatched, shortest, longest, excluded, reading) for reading in Reading
-    ]
+    answers = []
+    for reading in Reading:
+        answer, steps = _search(matched, unmatched, shortest, longest, excluded, reading)
+        spend(steps)
+        answers.append(answer)
     if all(answer is Answer.NONE for answer in answers):
         return Answer.NONE
     texts = [answer for answer in answers if isinstance(answer, str)]
@@ -279,7 +282,7 @@ def _search(
     longest: int | None,
     excluded: frozenset[str],
     reading: Reading,
-) -> str | Answer:
+) -> tuple[str | Answer, int]:
     """Search breadth first, all patterns in step; patterns without an automaton are left out.
 
     Left out, they only make more texts possible, so that "there is none" stays true.
@@ -310,13 +313,13 @@ def _search(
                 for (machine, wish), current in zip(machines, states, strict=True)
             )
         ):
-            return text if certain else Answer.UNKNOWN
+            return text if certain else Answer.UNKNOWN, steps
         if longest is not None and length >= longest:
             continue
         for code in codes:
             steps += 1 + sum(map(len, states)) // 8
             if steps > MAX_STEPS:
-                return Answer.UNKNOWN
+                return Answer.UNKNOWN, steps
             after = tuple(
                 machine.after(current, code)
                 for (machine, _), current in zip(machines, states, strict=True)
@@ -332,7 +335,7 @@ def _search(
             if state not in seen:
                 seen.add(state)
                 pending.append((state, text + chr(code)))
-    return Answer.NONE
+    return Answer.NONE, steps
 
 
 #: The states of each automaton, the node in the tree of excluded texts, and the length so far.
@@ -367,10 +370,6 @@ def _alphabet(machines: list[Automaton], excluded: Iterable[str]) -> list[int]:
     table = list(classes)
     # Letters first: they read best in an example.
     for code in sorted(edges, key=lambda code: (not chr(code).isalnum() or code > 0x7F, code)):
-        kind = frozenset(
-            index
-            for index, ranges in enumerate(table)
-            if any(low <= code <= high for low, high in ranges)
-        )
+        kind = frozenset(index for index, ranges in enumerate(table) if has(ranges, code))
         kinds.setdefault(kind, code)
     return list(kinds.values())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -122,6 +123,12 @@ def inverted(ranges: Ranges) -> Ranges:
     if after <= MAX_CODE_POINT:
         found.append((after, MAX_CODE_POINT))
     return tuple(found)
+
+
+def has(ranges: Ranges, code: int) -> bool:
+    """Whether a code point is in one of the ranges."""
+    at = bisect_right(ranges, (code, MAX_CODE_POINT)) - 1
+    return at >= 0 and code <= ranges[at][1]
 
 
 ANY_CHARACTER = Characters(((0, MAX_CODE_POINT),))

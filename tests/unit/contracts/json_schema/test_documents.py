@@ -219,6 +219,12 @@ BOMBS: dict[str, Any] = {
     "20 patterns of names": {
         "patternProperties": {f"^[a-{chr(97 + n)}]+x": {"maxLength": n} for n in range(20)}
     },
+    "patterns whose automata explode": {
+        "properties": {
+            f"p{n}": {"type": "string", "pattern": f"(a|b)*a(a|b){{{n % 5 + 11}}}c{n}$"}
+            for n in range(200)
+        }
+    },
     "large numbers": {
         "multipleOf": 10**300 + 1,
         "allOf": [{"multipleOf": 7**n} for n in range(1, 99)],

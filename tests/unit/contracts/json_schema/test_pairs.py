@@ -64,6 +64,10 @@ COMPATIBLE: dict[str, tuple[Any, Any]] = {
     "an exclusive bound is inside": ({"minimum": 1}, {"exclusiveMinimum": 1}),
     "an integer above 0 is at least 1": ({"minimum": 1}, {**INTEGER, "exclusiveMinimum": 0}),
     "integers in a range as values": ({"enum": [1, 2, 3]}, {**INTEGER, "minimum": 1, "maximum": 3}),
+    "many integers in a range as values": (
+        {"enum": list(range(5000))},
+        {**INTEGER, "minimum": 0, "maximum": 4999},
+    ),
     "multiples of a multiple": ({"multipleOf": 3}, {"multipleOf": 6}),
     "multiples of two numbers": (
         {"multipleOf": 6},
