@@ -40,13 +40,15 @@ def narrower(reader: Node, writer: Node) -> list[tuple[str, str]]:
 
 
 def _holds(word: str, bound: Any, writer: Mapping[str, Any]) -> bool:
+    if word in writer and repr(writer[word]) == repr(bound):
+        return True
     if word in _LOWER:
         return _within(bound, writer, _lower_limits(word), 1)
     if word in _UPPER:
         return _within(bound, writer, _upper_limits(word), -1)
     if word == "enum" and isinstance(bound, list) and isinstance(writer.get(word), list):
         return all(value in bound for value in writer[word])
-    return word in writer and writer[word] == bound
+    return False
 
 
 def _lower_limits(word: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from eventbus.contracts.avro.binary import BROKEN, Malformed, malformed, whole
 from eventbus.contracts.avro.events import EventReading
-from eventbus.contracts.avro.parser import parse
+from eventbus.contracts.avro.parsed import parse
 from eventbus.contracts.avro.reading import Reading
 from eventbus.contracts.avro.types import Record
 from eventbus.contracts.avro.writing import DoesNotFit, writer

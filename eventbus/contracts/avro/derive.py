@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from eventbus.contracts.avro.names import as_name, is_name
-from eventbus.contracts.avro.parser import parse
+from eventbus.contracts.avro.parsed import parse
 from eventbus.contracts.avro.types import MARK, Logical
 from eventbus.contracts.avro.values import EPOCH, EPOCH_DAY, MICROSECOND, decimal_bytes
 from eventbus.contracts.schema import Format, Schema

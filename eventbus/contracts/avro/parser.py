@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Any, NoReturn
 
 from eventbus.contracts.avro.defaults import fits
@@ -39,7 +38,6 @@ from eventbus.contracts.limits import (
     SCHEMA_MAX_DEPTH,
     SCHEMA_MAX_NODES,
 )
-from eventbus.contracts.schema import Schema
 from eventbus.shape import NO_DEFAULT
 
 #: Fields of one record. More are a generator's mistake, or meant to be a burden.
@@ -49,32 +47,19 @@ _JSON_MAX_DEPTH = 3 * SCHEMA_MAX_DEPTH
 #: Bytes of one value of ``fixed``.
 FIXED_MAX_BYTES = 2**31 - 1
 
-#: Parsing is most of the work of a comparison, and the same few are compared again and again.
-_CACHED_MAX_CHARACTERS = 16 * 1024
 
-
-def parse(schema: Schema) -> Node:
-    """The graph of a schema's types; the same one for the same text, and not to be changed.
+def parse_text(text: str, references: tuple[tuple[str, str], ...]) -> Node:
+    """The graph of a schema's types.
 
     Raises
     ------
     InvalidSchema
         It breaks a rule of the specification, or exceeds the bounds; the text says where.
     """
-    references = tuple(sorted(schema.references.items()))
-    if len(schema.text) + sum(len(text) for _, text in references) > _CACHED_MAX_CHARACTERS:
-        return _parse(schema.text, references)
-    return _cached(schema.text, references)
-
-
-def _parse(text: str, references: tuple[tuple[str, str], ...]) -> Node:
     parser = _Parser(dict(references))
     root = parser.type_of(_json(text), "", "", 0)
     parser.check_whole(root)
     return root
-
-
-_cached = lru_cache(maxsize=256)(_parse)
 
 
 class _Parser:
@@ -84,8 +69,10 @@ class _Parser:
         self._references = references
         self._reading: list[str] = []
         self._names: dict[str, Named] = {}
+        self._open: set[str] = set()
         self._fields: list[Field] = []
         self._nodes = 0
+        self._recursive = False
 
     def type_of(self, given: Any, namespace: str, path: str, depth: int) -> Node:
         """The type that the JSON value `given` defines or names."""
@@ -131,7 +118,8 @@ class _Parser:
                     field.path,
                     f"has the default {shown(field.default)}, which is no {_default_type(field)}",
                 )
-        _check_finite(root)
+        if self._recursive:
+            _check_finite(root)
 
     def _count(self, nodes: int, path: str) -> None:
         self._nodes += nodes
@@ -147,6 +135,7 @@ class _Parser:
             raise refusal(path, f"names the type {shown(name)}, which is no name")
         for full in dict.fromkeys((full_name(name, namespace), name)):
             if full in self._names:
+                self._recursive = self._recursive or full in self._open
                 return self._names[full]
             if full in self._references:
                 return self._referred(full, path, depth)
@@ -243,11 +232,13 @@ class _Parser:
         node = Record(path=path, name=name, aliases=aliases, attributes=_others(given, "fields"))
         # Known before its fields are: they may be of this very type.
         self._names[name] = node
+        self._open.add(name)
         inside = namespace_of(name)
         node.fields = tuple(
             self._field(one, inside, f"{path}/fields/{index}", depth + 1)
             for index, one in enumerate(fields)
         )
+        self._open.discard(name)
         _check_field_names(node)
         return node
 
@@ -364,7 +355,13 @@ def _others(given: Mapping[str, Any], *known: str) -> dict[str, Any]:
 
 
 def _without(given: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
+    if given.keys() <= set(known):
+        return _NOTHING
     return {key: value for key, value in given.items() if key not in known}
+
+
+#: One for all, as most types have no other attributes.
+_NOTHING: dict[str, Any] = {}
 
 
 def _json(text: str) -> Any:
@@ -382,7 +379,8 @@ def _json(text: str) -> Any:
         raise refusal("", "has a lone surrogate, which no text holds") from None
     except ValueError as error:
         raise refusal("", f"is no JSON text: {str(error)[:120]}") from None
-    _check_values(value)
+    if text.count("[") + text.count("{") > _JSON_MAX_DEPTH or _ESCAPED_SURROGATE.search(text):
+        _check_values(value)
     return value
 
 
@@ -399,11 +397,12 @@ def _check_values(root: Any) -> None:
 def _inner_values(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return (*value, *value.values())
-    if isinstance(value, str) and not value.isascii() and _LONE_SURROGATE.search(value):
+    if isinstance(value, str) and _LONE_SURROGATE.search(value):
         raise refusal("", "has a lone surrogate, which no text holds")
     return value if isinstance(value, list) else ()
 
 
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 

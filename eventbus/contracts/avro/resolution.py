@@ -28,6 +28,7 @@ from eventbus.contracts.avro.types import (
     Node,
     Record,
     Union,
+    sameness,
 )
 from eventbus.contracts.compatibility import Difference
 from eventbus.contracts.limits import COMPARISON_MAX_STEPS
@@ -77,6 +78,9 @@ class _Resolution:
         return sorted(self._found, key=lambda one: _order(one.path))
 
     def _later(self, reader: Node, writer: Node, path: str) -> None:
+        same = sameness(reader)
+        if same and same is sameness(writer):
+            return
         pair = id(reader), id(writer)
         if pair not in self._seen:
             self._seen.add(pair)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from eventbus.contracts.avro.canonical import canonical_text
 from eventbus.contracts.avro.derive import derived
-from eventbus.contracts.avro.parser import parse
+from eventbus.contracts.avro.parsed import parse
 from eventbus.contracts.avro.resolution import resolve
 from eventbus.contracts.compatibility import Difference
 from eventbus.contracts.schema import Schema

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,7 @@ class Node:
     path: str
     attributes: Mapping[str, Any] = field(default_factory=dict)
     logical: Logical | None = None
+    _sameness: str | None = field(default=None, init=False, repr=False)
 
     @property
     def kind(self) -> str:
@@ -130,6 +132,34 @@ class Field:
     default: Any = NO_DEFAULT
     aliases: tuple[str, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def sameness(node: Node) -> str:
+    """A text that is equal for two types only if one resolves the other, whatever is in them.
+
+    Empty where that is not told at a glance: a record, or a union of more than null and a type.
+    """
+    if node._sameness is None:
+        node._sameness = sys.intern(_sameness(node))
+    return node._sameness
+
+
+def _sameness(node: Node) -> str:
+    # A record may contain itself.
+    if isinstance(node, Record):
+        return ""
+    inner = parts(node)
+    told = [sameness(part) for part in inner]
+    if not all(told):
+        return ""
+    if isinstance(node, Union) and (len(inner) != 2 or all(one.kind != "null" for one in inner)):
+        return ""
+    own: tuple[Any, ...] = ()
+    if isinstance(node, Enum):
+        own = (node.name, node.symbols)
+    elif isinstance(node, Fixed):
+        own = (node.name, node.size)
+    return repr((node.kind, own, node.logical, node.mark, told))
 
 
 def parts(node: Node) -> tuple[Node, ...]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from eventbus.contracts import check_compatibility
 from eventbus.contracts.avro import SUPPORT
 from eventbus.contracts.avro.binary import whole
-from eventbus.contracts.avro.parser import parse
+from eventbus.contracts.avro.parsed import parse
 from eventbus.contracts.avro.reading import Reading
 from eventbus.contracts.schema import Schema
 from eventbus.errors import InvalidSchema
