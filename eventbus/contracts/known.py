@@ -12,13 +12,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import URL, Engine
 from sqlalchemy.pool import NullPool
 
 from eventbus.contracts.lock_files import LockedVersion, LockFile, read_lock
 from eventbus.contracts.schema import Format
 from eventbus.database import make_engine, reading, require_file, sync_url
-from eventbus.django import project
 from eventbus.errors import (
     DatabaseNotMigrated,
     DatabaseUnavailable,
@@ -101,7 +100,7 @@ class KnownContracts:
         A query that fails on the caller's connection would cost it its transaction on PostgreSQL,
         and a connection that is kept would be shared by the children of a process that forks.
         """
-        engine = _impatient_engine(project.at_present(self._bus.settings).database_url)
+        engine = _impatient_engine(self._bus.engine.url)
         try:
             require_file(engine)
             if self._address is not None:
@@ -149,7 +148,7 @@ def _history(subject: str, versions: Sequence[RegisteredSchema]) -> LockFile | N
     return LockFile(subject, format, tuple(same))
 
 
-def _impatient_engine(url: str) -> Engine:
+def _impatient_engine(url: URL) -> Engine:
     """An engine without a pool, that gives up within `QUERY_SECONDS`."""
     parsed = sync_url(url)
     if parsed.get_backend_name() == "sqlite":
