@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 from eventbus import Context, EventBus, Retry
 
@@ -21,6 +22,7 @@ bus = EventBus(
     "billing",
     database_url=os.environ.get("BILLING_DATABASE_URL", "sqlite:///billing.db"),
     broker_url=os.environ.get("EVENTBUS_BROKER_URL", "sqlite:///broker.db"),
+    contracts=Path(__file__).parents[1] / "contracts",
 )
 
 # Checkout keeps every order: an event about one that it does not know is for a person to look at.

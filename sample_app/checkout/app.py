@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -29,7 +30,11 @@ DATABASE_URL = os.environ.get("CHECKOUT_DATABASE_URL", "sqlite:///checkout.db")
 # Each service has a database of its own; the broker is all that they share.
 BROKER_URL = os.environ.get("EVENTBUS_BROKER_URL", "sqlite:///broker.db")
 
-bus = EventBus("checkout", database_url=DATABASE_URL, broker_url=BROKER_URL)
+# Each service has its own lock files in its own repository, and copies of those that it reads; here
+# they are in one folder.
+CONTRACTS = Path(__file__).parents[1] / "contracts"
+
+bus = EventBus("checkout", database_url=DATABASE_URL, broker_url=BROKER_URL, contracts=CONTRACTS)
 Session = sessionmaker(sa.create_engine(DATABASE_URL), expire_on_commit=False)
 
 app = Flask(__name__)

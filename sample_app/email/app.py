@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from pathlib import Path
 
 from eventbus import Breaker, EventBus, Retry
 
@@ -21,6 +22,7 @@ bus = EventBus(
     "email",
     database_url=DATABASE_URL,
     broker_url=os.environ.get("EVENTBUS_BROKER_URL", "sqlite:///broker.db"),
+    contracts=Path(__file__).parents[1] / "contracts",
 )
 
 # Only the provider's absence is worth another try; a mail that it refuses goes to the dead letters.

@@ -7,6 +7,7 @@ same transaction, sees to it that it is done once.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from eventbus import Context, EventBus, Retry
 
@@ -17,6 +18,7 @@ bus = EventBus(
     "inventory",
     database_url=os.environ.get("INVENTORY_DATABASE_URL", "sqlite:///inventory.db"),
     broker_url=os.environ.get("EVENTBUS_BROKER_URL", "sqlite:///broker.db"),
+    contracts=Path(__file__).parents[1] / "contracts",
 )
 
 
