@@ -185,7 +185,9 @@ def publish(name: str, data: str, key: str | None, as_json: bool) -> None:
     from eventbus.deprecation import deprecations_in
 
     bus = the_bus()
-    event = bus.event_class(name).__read_strict__(_parsed(data, bus.settings.max_message_bytes))
+    # The class that is published, where a handler here reads the event with another one.
+    event_class = bus.published_events.get(name) or bus.event_class(name)
+    event = event_class.__read_strict__(_parsed(data, bus.settings.max_message_bytes))
     for text in deprecations_in(event):
         click.echo(f"Warning: {escape(text)}", err=True)
     check_database(bus.engine)
