@@ -25,7 +25,7 @@ from eventbus.contracts.gates.in_flight import (
 from eventbus.contracts.receiving import DoesNotFit, Receiving
 from eventbus.database import reading
 from eventbus.envelope import Envelope, read_envelope
-from eventbus.errors import UndecodableMessage
+from eventbus.errors import RegistryUnavailable, UndecodableMessage
 from eventbus.message import ATTEMPTS_HEADER, HANDLER_HEADER, Message
 from eventbus.outbox.publication import UnsendableRow, to_publication
 from eventbus.outbox.store import StoredRow
@@ -49,7 +49,7 @@ def look(bus: EventBus, sample: int) -> InFlight:
 
     Raises
     ------
-    BrokerUnavailable, DatabaseUnavailable, DatabaseNotMigrated
+    BrokerUnavailable, DatabaseUnavailable, DatabaseNotMigrated, RegistryUnavailable
         A server does not answer, or has no tables.
     """
     looking = _Looking(bus, sample)
@@ -129,6 +129,9 @@ class _Looking:
             received = self._receiving.receive(message, envelope)
             for event_class in self._classes(envelope.type, handlers):
                 received.read(event_class)
+        except RegistryUnavailable:
+            # Nothing is known of the message; a worker would wait with it.
+            raise
         except Exception as error:  # a validator of the application's own may raise anything
             self._count(kind, error, certain=certain)
         else:
