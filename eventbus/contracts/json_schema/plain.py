@@ -6,6 +6,7 @@ It answers yes or does not know; `satisfying` then decides.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from eventbus.contracts.json_schema.formulas import FALSE, And, Atom, Formula
@@ -25,8 +26,8 @@ class _Said:
     """What a writer's formula says in any case."""
 
     parts: frozenset[Formula]
-    #: What it says of single properties.
-    named: dict[str, list[Formula]] = field(default_factory=dict)
+    #: What it says of members and items, by the keyword and the names or the index.
+    inside: dict[tuple[str, Any], list[Formula]] = field(default_factory=dict)
     #: The properties besides which it has none, where it is closed.
     only: frozenset[str] | None = None
     types: frozenset[int] | None = None
@@ -37,18 +38,20 @@ class _Said:
             return False
         if part.keyword == "type":
             return self.types is not None and self.types <= part.arguments[0]
-        if part.keyword != "members":
+        if part.keyword not in _INSIDE:
             return False
-        keys, each = part.arguments
-        name = keys.only
-        if name is None:
-            return False
-        if self.only is not None and name not in self.only:
+        where, each = part.arguments
+        if part.keyword == "members" and self._never_has(where.only):
             return True
-        said = self.named.get(name)
+        said = self.inside.get((part.keyword, where))
         return said is not None and search.satisfy(*said, each.complement) is None
 
+    def _never_has(self, name: str | None) -> bool:
+        return name is not None and self.only is not None and name not in self.only
 
+
+#: What speaks of values inside: of which ones, and what holds for each.
+_INSIDE = frozenset(("members", "item", "items"))
 #: Kept as long as the formula is.
 _KNOWN: WeakKeyDictionary[Formula, _Said] = WeakKeyDictionary()
 
@@ -67,11 +70,9 @@ def _gathered(writer: And) -> _Said:
             continue
         if part.keyword == "type":
             said.types = part.arguments[0]
-        elif part.keyword == "members":
-            keys, each = part.arguments
-            name = keys.only
-            if name is not None:
-                said.named.setdefault(name, []).append(each)
-            elif each is FALSE and keys.inverted and not keys.patterns:
-                said.only = keys.names
+        elif part.keyword in _INSIDE:
+            where, each = part.arguments
+            said.inside.setdefault((part.keyword, where), []).append(each)
+            if each is FALSE and part.keyword == "members":
+                said.only = where.names if where.inverted and not where.patterns else said.only
     return said

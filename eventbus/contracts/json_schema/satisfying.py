@@ -197,7 +197,7 @@ class Search:
     def _of_type(self, type: JsonType, formulas: tuple[Formula, ...]) -> Candidate | None:
         self.step()
         if type in _FINITE:
-            return _first_that_holds(_FINITE[type], formulas)
+            return _first_that_holds(_FINITE[type], formulas, type)
         branch = Branch(type)
         if not branch.add(formulas):
             return None
@@ -228,7 +228,7 @@ class Search:
         for atom in branch.atoms:
             if atom.keyword == "enum" and atom.positive:
                 values = atom.arguments[0].by_type.get(branch.type, ())
-                return _first_that_holds(values, (*branch.atoms, *branch.choices))
+                return _first_that_holds(values, (*branch.atoms, *branch.choices), branch.type)
         return _THEORIES[branch.type](self, branch.atoms, agreed)
 
     def _narrow(self, branch: Branch) -> bool | None:
@@ -301,8 +301,16 @@ def _remember(question: frozenset[Formula], found: Candidate | None) -> None:
     _KNOWN[question] = found
 
 
-def _first_that_holds(values: Iterable[Any], formulas: Iterable[Formula]) -> Candidate | None:
-    wanted = list(formulas)
+def _first_that_holds(
+    values: Iterable[Any], formulas: Iterable[Formula], type: JsonType
+) -> Candidate | None:
+    wanted = []
+    for formula in formulas:
+        decided = formula.of_type(type)
+        if decided is False:
+            return None
+        if decided is None:
+            wanted.append(formula)
     for value in values:
         if all(holds(formula, value) is not False for formula in wanted):
             return Candidate(value)
