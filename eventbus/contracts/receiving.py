@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from eventbus.contracts.dataschema import FIRST_VERSION, version_of
@@ -21,7 +22,6 @@ from eventbus.contracts.upcasting import chain, upcast
 from eventbus.contracts.wire.codecs import codec_of, unframed
 from eventbus.contracts.wire.content_types import binary_format
 from eventbus.contracts.wire.frame import is_framed, unframe
-from eventbus.contracts.writers import Writer, WriterSchemas, named
 from eventbus.envelope import CONTENT_TYPE, Envelope, check_body, in_binary_mode, load_data
 from eventbus.errors import EventBusError, UndecodableMessage, ValidationError
 from eventbus.event import Event
@@ -29,6 +29,7 @@ from eventbus.message import Message
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
+    from eventbus.contracts.writers import Writer, WriterSchemas
 
 
 class DoesNotFit(UndecodableMessage):
@@ -66,7 +67,7 @@ class Receiving:
 
     def __init__(self, bus: EventBus) -> None:
         self._max_bytes = bus.settings.max_message_bytes
-        self._writers = WriterSchemas(bus)
+        self._bus = bus
         self._written: dict[tuple[str, int, tuple[int, ...], int], Written] = {}
 
     def opened(self, message: Message) -> Message:
@@ -149,6 +150,13 @@ class Receiving:
             self._written[key] = written
         return BinaryData(payload, written)
 
+    @cached_property
+    def _writers(self) -> WriterSchemas:
+        # Not imported above: most workers get no body in a frame.
+        from eventbus.contracts.writers import WriterSchemas
+
+        return WriterSchemas(self._bus)
+
     def _writer(self, schema_id: int, event: str, format: Format) -> Writer:
         writer = self._writers.by_id(schema_id, event)
         if writer.schema.format is not format:
@@ -176,7 +184,9 @@ class JsonData:
                 return event_class.__read__(self._upcast(event_class))
             return event_class.__read__(self._data)
         except (ValidationError, UndecodableMessage) as error:
-            raise _unfit(error, named(self._event, self._version)) from None
+            version = self._version
+            contract = self._event if version is None else f"{self._event} version {version}"
+            raise _unfit(error, contract) from None
 
     def _upcast(self, event_class: type[Event]) -> Any:
         version = self._version or FIRST_VERSION
