@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import RLock
 from typing import NamedTuple
 from urllib.parse import urldefrag
 
@@ -46,6 +47,8 @@ class Compiler:
     def __init__(self, documents: Documents) -> None:
         self.documents = documents
         self._formulas: dict[tuple[Location, Scope], Formula] = {}
+        #: What is kept is shared by threads; one of them must not see what another has begun.
+        self._lock = RLock()
         self._running: set[tuple[Location, Scope]] = set()
 
     @property
@@ -59,13 +62,23 @@ class Compiler:
         if location.leaf is not None:
             return self._leaf(location)
         key = (location, scope)
+        known = self._formulas.get(key)
+        if known is not None:
+            return known
+        with self._lock:
+            return self._compiled(key)
+
+    def _compiled(self, key: tuple[Location, Scope]) -> Formula:
         if key in self._formulas:
             return self._formulas[key]
+        location, scope = key
         if key in self._running or len(self._running) > MAX_NESTED:
             return reference(key, lambda: self.formula(location, scope))
         self._running.add(key)
-        made = all_of(one.formula for one in self.assertions(location, scope))
-        self._running.discard(key)
+        try:
+            made = all_of(one.formula for one in self.assertions(location, scope))
+        finally:
+            self._running.discard(key)
         self._formulas[key] = made
         return made
 

@@ -33,7 +33,7 @@ def explain(search: Search, reader: Compiler, writer: Formula) -> list[Differenc
     explanation = _Explanation(search, reader)
     try:
         explanation.look_into((writer,), *reader.start)
-    except GaveUp as reason:
+    except (GaveUp, RecursionError) as reason:
         explanation.found.setdefault(
             (UNDECIDED, "", ""), Difference(UNDECIDED, "", f"it cannot be decided: {reason}")
         )

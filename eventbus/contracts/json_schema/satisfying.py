@@ -40,7 +40,7 @@ ATOMS_OF_A_STEP = 20
 #: Steps of a search for a text that count as one.
 STEPS_OF_A_TEXT = 10
 #: Levels of a value.
-MAX_LEVELS = 60
+MAX_LEVELS = 40
 
 #: Called with the atoms, and how many of these, the first ones, are known to agree.
 Theory = Callable[["Search", list[Atom], int], "Candidate | None"]

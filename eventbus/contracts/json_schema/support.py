@@ -51,7 +51,7 @@ class JsonSchemaSupport:
             if is_plainly_included(search, written, accepted):
                 return []
             refused = search.satisfy(written, accepted.complement)
-        except GaveUp as reason:
+        except (GaveUp, RecursionError) as reason:
             undecided = Difference(UNDECIDED, "", f"it cannot be decided: {reason}")
             # Keyword by keyword it may be found where the difficulty is.
             return explain(Search(), wanted, written) or [undecided]

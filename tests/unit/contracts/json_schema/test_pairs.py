@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -615,3 +617,39 @@ def test_what_cannot_be_told_is_incompatible(reader: Any, writer: Any) -> None:
 def test_a_schema_reads_what_it_writes(schema: Any) -> None:
     titled = {**schema, "title": "the same"} if isinstance(schema, dict) else schema
     assert check_compatibility(reader=titled, writer=schema, format="json").compatible
+
+
+def test_threads_may_compare_the_same_new_schemas_at_once() -> None:
+    recursive = [
+        ({"title": str(n), **tree(NUMBER)}, {"title": str(n), **tree(INTEGER)}) for n in range(150)
+    ]
+
+    def compare_all(_: int) -> list[bool]:
+        return [
+            check_compatibility(reader=reader, writer=writer, format="json").compatible
+            for reader, writer in recursive
+        ]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(compare_all, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(all(answers) for answers in found)
+
+
+def test_a_comparison_far_down_the_stack_is_given_up_and_not_broken_off() -> None:
+    deep: Any = INTEGER
+    for _ in range(30):
+        deep = object_of("a", a=deep)
+
+    def descend(levels: int) -> Any:
+        if levels:
+            return descend(levels - 1)
+        return check_compatibility(reader=deep, writer={"title": "x", **deep}, format="json")
+
+    assert descend(0).compatible
+    found = descend(sys.getrecursionlimit() - 350)
+    assert found.compatible or {one.kind for one in found.differences} == {"UNDECIDED"}
