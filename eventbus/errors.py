@@ -7,7 +7,7 @@ reaches it: 1 failed, 2 usage, 3 a server is unreachable, 4 a check found a diff
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -77,7 +77,17 @@ class NotInTransaction(EventBusError):
 
 
 class UndecodableMessage(EventBusError):
-    """A message from the broker cannot be read as an event; it is parked with this reason."""
+    """A message from the broker cannot be read as an event; it is parked with this reason.
+
+    Parameters
+    ----------
+    path:
+        The field whose bytes cannot be read, from the outside in, where that is known.
+    """
+
+    def __init__(self, message: str, path: Sequence[str | int] = ()) -> None:
+        super().__init__(message)
+        self.path = tuple(path)
 
 
 class BrokerUnavailable(EventBusError):

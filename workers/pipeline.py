@@ -157,7 +157,7 @@ def _job(
     try:
         job.event = received.read(event_class)
     except DoesNotFit as error:
-        job.outcome = DeadLetter(str(error), error.contract, error.path)
+        job.outcome = DeadLetter(str(error), error.contract, error.at)
     except Exception as error:  # a field or validator of the application's own may raise anything
         job.error = error
         job.outcome = DeadLetter(

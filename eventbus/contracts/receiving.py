@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from eventbus.contracts.dataschema import FIRST_VERSION, version_of
-from eventbus.contracts.paths import ROOT, path_of_errors
+from eventbus.contracts.paths import json_path, path_of_errors
 from eventbus.contracts.schema import Format
 from eventbus.contracts.upcasting import chain, upcast
 from eventbus.contracts.wire.codecs import codec_of, unframed
@@ -39,14 +39,14 @@ class DoesNotFit(UndecodableMessage):
     ----------
     contract:
         Which, such as ``order.paid version 3``; the event alone where the message does not say.
-    path:
+    at:
         JSON path of the first field that does not fit.
     """
 
-    def __init__(self, reason: str, contract: str, path: str = ROOT) -> None:
-        super().__init__(f"{reason} (contract {contract}, at {path})")
+    def __init__(self, reason: str, contract: str, at: str) -> None:
+        super().__init__(f"{reason} (contract {contract}, at {at})")
         self.contract = contract
-        self.path = path
+        self.at = at
 
 
 class Received(Protocol):
@@ -255,8 +255,9 @@ def _version_said(envelope: Envelope) -> int | None:
 
 
 def _unfit(error: ValidationError | UndecodableMessage, contract: str) -> DoesNotFit:
-    errors = error.errors if isinstance(error, ValidationError) else {}
-    return DoesNotFit(str(error), contract, path_of_errors(errors))
+    if isinstance(error, ValidationError):
+        return DoesNotFit(str(error), contract, path_of_errors(error.errors))
+    return DoesNotFit(str(error), contract, json_path(error.path))
 
 
 def _raising(reason: str) -> Callable[[bytes], Event]:

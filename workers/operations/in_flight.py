@@ -155,7 +155,7 @@ class _Looking:
         looked.certain += certain
         if looked.reason is None or (certain and looked.certain == 1):
             looked.reason = str(error)[:500] or type(error).__name__
-            looked.path = error.path if isinstance(error, DoesNotFit) else None
+            looked.path = error.at if isinstance(error, DoesNotFit) else None
 
 
 def _version_of(envelope: Envelope) -> int | None:

@@ -91,7 +91,7 @@ def _decoding(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 
 def _undecodable(error: Malformed) -> UndecodableMessage:
     at = f", at {'.'.join(error.path)[:200]}" if error.path else ""
-    return UndecodableMessage(f"the Avro body does not fit its contract: {error}{at}")
+    return UndecodableMessage(f"the Avro body does not fit its contract: {error}{at}", error.path)
 
 
 def _unfit(event: str, errors: Any) -> ValidationError:

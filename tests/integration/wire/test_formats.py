@@ -252,6 +252,25 @@ def test_bytes_that_are_none_of_the_contract_are_parked(
         assert hint in reasons[body]
 
 
+def test_the_field_whose_bytes_are_damaged_is_named(shop: Shop, lock: LockContract) -> None:
+    class Cut(Event, name="order.cut", format="avro"):
+        order_id: UUID
+        count: int
+
+    locked = lock(Cut)
+
+    @shop.bus.handler(Cut, queue="billing")
+    def charge(event: Cut) -> None:
+        raise AssertionError("it cannot be read")
+
+    frame = b"\0" + locked.newest.id.to_bytes(4, "big")
+    with shop.running():
+        _send(shop, frame + b"\x48" + b"0" * 36, "application/avro", "order.cut")
+        [parked] = shop.parked("billing")
+    assert parked.headers[CONTRACT_HEADER] == "order.cut version 1"
+    assert parked.headers[PATH_HEADER] == "$.count"
+
+
 @pytest.mark.parametrize(
     "content_type",
     [
