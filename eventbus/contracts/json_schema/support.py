@@ -44,17 +44,17 @@ class JsonSchemaSupport:
         wanted, given = compiled(reader), compiled(writer)
         if wanted is given:
             return []
-        written = given.formula(*given.start)
-        accepted = wanted.formula(*wanted.start)
         search = Search()
         try:
+            written, accepted = given.formula(*given.start), wanted.formula(*wanted.start)
             if is_plainly_included(search, written, accepted):
                 return []
             refused = search.satisfy(written, accepted.complement)
-        except (GaveUp, RecursionError) as reason:
-            undecided = Difference(UNDECIDED, "", f"it cannot be decided: {reason}")
+        except RecursionError as reason:
+            return [_undecided(reason)]
+        except GaveUp as reason:
             # Keyword by keyword it may be found where the difficulty is.
-            return explain(Search(), wanted, written) or [undecided]
+            return explain(Search(), wanted, written) or [_undecided(reason)]
         return [] if refused is None else explain(search, wanted, written)
 
     def derive(self, record: Record, previous: Sequence[str]) -> str:
@@ -62,6 +62,10 @@ class JsonSchemaSupport:
         from eventbus.contracts.json_schema.derive import derive
 
         return derive(record, previous)
+
+
+def _undecided(reason: Exception) -> Difference:
+    return Difference(UNDECIDED, "", f"it cannot be decided: {reason}")
 
 
 def as_reader(schema: Schema) -> Schema:
