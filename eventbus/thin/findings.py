@@ -84,6 +84,8 @@ def sensitive_fields(event: type[Event]) -> list[Finding]:
     """The fields of `event` whose names smell of personal data or of secrets."""
     found = []
     for name, field in event.__declared__.items():
+        if _is_reference(field):
+            continue
         for spelling in dict.fromkeys((name, field.data_key or name)):
             smell = smell_of(spelling, _holds(field))
             if smell is not None:
@@ -99,6 +101,15 @@ _REMEDIES = {
     Smell.PERSONAL: "publish the identifier of whose it is, and let the consumer ask for the rest",
     Smell.SECRET: "leave it out: an event is copied to queues, logs and backups",
 }
+
+
+def _is_reference(field: plain.Field[Any]) -> bool:
+    """Whether it, or each item of a list, says which thing, and nothing of it."""
+    from eventbus.references import Ref
+
+    while isinstance(field, plain.List):
+        field = field.inner
+    return isinstance(field, fields.StructField) and field.struct is Ref
 
 
 def _holds(field: plain.Field[Any]) -> type | None:

@@ -85,13 +85,14 @@ def _text(field: plain.Field[Any]) -> int:
     if choices is not None:
         return choices
     width = _plain_width(field)
-    limits = [limit for limit in (_max_length(field), width and width.characters) if limit]
-    if not limits:
+    limits = [_max_length(field), width.characters if width else None]
+    bounds = [limit for limit in limits if limit is not None]
+    if not bounds:
         raise Unbounded(
             "is a string without a bound",
             "bound it, Annotated[str, Length(max=64)], or make it a UUID or an Enum",
         )
-    return 2 + min(limits) * (1 if width else BYTES_PER_CHARACTER)
+    return 2 + min(bounds) * (1 if width else BYTES_PER_CHARACTER)
 
 
 def _integer(field: plain.Field[Any]) -> int:
@@ -100,18 +101,23 @@ def _integer(field: plain.Field[Any]) -> int:
         return choices
     least, most = _range(field)
     if isinstance(field, fields.Int):
-        least = fields.INTEGER_MIN if least is None else least
-        most = fields.INTEGER_MAX if most is None else most
+        least = max(fields.INTEGER_MIN, fields.INTEGER_MIN if least is None else least)
+        most = min(fields.INTEGER_MAX, fields.INTEGER_MAX if most is None else most)
     if least is None or most is None:
         raise Unbounded(
             "is an integer without a bound", "annotate it with int, or add a Range(min=…, max=…)"
         )
-    return max(len(str(int(least))), len(str(int(most))))
+    quotes = 2 if getattr(field, "as_string", False) else 0
+    return quotes + max(len(str(least)), len(str(most)))
 
 
-def _enumeration(field: Any) -> int:
-    values = [value for member in field.enum for value in (member.value, member.name)]
-    return max((_json_bytes(value) for value in values), default=_NULL_BYTES)
+def _enumeration(field: plain.Field[Any]) -> int:
+    if isinstance(field, fields.EnumValue):
+        written = [member.value for member in field.enum]
+    else:  # marshmallow's own writes either
+        assert isinstance(field, plain.Enum)
+        written = [one for member in field.enum for one in (member.value, member.name)]
+    return max((_json_bytes(value) for value in written), default=_NULL_BYTES)
 
 
 def _list(field: Any) -> int:
@@ -200,11 +206,19 @@ def _max_length(field: plain.Field[Any]) -> int | None:
     return min(limits, default=None)
 
 
-def _range(field: plain.Field[Any]) -> tuple[Any, Any]:
+def _range(field: plain.Field[Any]) -> tuple[int | None, int | None]:
     ranges = [one for one in _validators(field) if isinstance(one, validate.Range)]
-    least = max((one.min for one in ranges if one.min is not None), default=None)
-    most = min((one.max for one in ranges if one.max is not None), default=None)
-    return least, most
+    least = [bound for one in ranges if (bound := _whole(one.min)) is not None]
+    most = [bound for one in ranges if (bound := _whole(one.max)) is not None]
+    return max(least, default=None), min(most, default=None)
+
+
+def _whole(bound: Any) -> int | None:
+    """A bound as an integer; None for what bounds none, such as infinity."""
+    try:
+        return int(bound)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _choices(field: plain.Field[Any]) -> int | None:
