@@ -90,16 +90,16 @@ def moved(format: str) -> type[Event]:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_class_that_is_registered_is_published_by_its_lock_file(
-    bus: EventBus, lock: LockContract, format: str
+    sqlite_bus: Any, lock: LockContract, format: str
 ) -> None:
     Paid = declare(format)
     lock(Paid)
-    [row] = publish(bus, Paid(order_id=uuid4(), code="abc"))
+    [row] = publish(sqlite_bus(), Paid(order_id=uuid4(), code="abc"))
     assert row["dataschema"] == "urn:eventbus:schema:order.paid:1"
     assert row.get("datacontenttype") == (None if format == "json" else f"application/{format}")
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", ["json", "avro"])
 def test_a_class_that_is_registered_is_published_by_the_tables(bus: EventBus, format: str) -> None:
     Paid = declare(format)
     made = DatabaseRegistry(bus.engine).register("order.paid", writer_contract(Paid))
