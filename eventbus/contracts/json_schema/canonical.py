@@ -6,9 +6,10 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from eventbus.contracts.json_schema.dialects import Dialect, dialect_of, subschemas
+from eventbus.contracts.json_schema.dialects import Dialect, dialect_of, shape_of, subschemas
 from eventbus.contracts.json_schema.formulas import number
 from eventbus.contracts.json_schema.reading import read_schema
+from eventbus.errors import InvalidSchema
 
 #: Keywords that say nothing with this value.
 _SAYS_NOTHING: dict[str, Any] = {
@@ -69,6 +70,9 @@ def _put(found: dict[str, Any], steps: tuple[str | int, ...], value: Any) -> Non
 
 def _keyword(keyword: str, value: Any, dialect: Dialect) -> Any:
     value = _plain(value)
+    shape = shape_of(keyword, dialect)
+    if shape is not None and not shape[1](value):
+        raise InvalidSchema(f"{keyword[:80]} must be {shape[0]}")
     if keyword not in dialect.keywords:
         return value
     if keyword == "type" and isinstance(value, list):
