@@ -36,11 +36,15 @@ def chain(upcasters: Mapping[int, Upcaster], version: int, event: str) -> tuple[
 def upcast(steps: tuple[Upcaster, ...], version: int, data: Any, event: str) -> Any:
     """What `steps`, which begin with `version`, make of `data`; `data` itself is left as it is.
 
+    What is no object comes back as it is: the class says so in its own words.
+
     Raises
     ------
     UndecodableMessage
         One of them raises, or returns something else than an object.
     """
+    if not isinstance(data, dict):
+        return data
     found = copy.deepcopy(data)
     for number, step in enumerate(steps, start=version):
         try:

@@ -54,3 +54,8 @@ def test_an_upcaster_that_raises_is_named_with_its_error() -> None:
 def test_an_upcaster_that_returns_nothing_is_named() -> None:
     with pytest.raises(UndecodableMessage, match="returned NoneType"):
         upcast((lambda data: None,), 1, {}, "order.paid")  # type: ignore[arg-type, return-value]
+
+
+@pytest.mark.parametrize("data", [None, [], "text", 5])
+def test_an_upcaster_is_given_nothing_but_objects(data: Any) -> None:
+    assert upcast((_add("one"),), 1, data, "order.paid") == data
