@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any
 
 from eventbus.contracts.json_schema.candidates import SOMETHING, Candidate
@@ -13,6 +14,8 @@ from eventbus.contracts.json_schema.formulas import Atom, Formula
 if TYPE_CHECKING:
     from eventbus.contracts.json_schema.satisfying import Search
 
+#: Items that are compared with each other.
+MAX_PAIRED = 12
 #: Items of an example.
 MAX_EXAMPLE = 200
 
@@ -116,6 +119,8 @@ def candidate(search: Search, atoms: list[Atom], _: int) -> Candidate | None:
     chosen = _filled(found)
     if found.length.none or not _places_suffice(found) or not _counts_agree(found):
         return None
+    if False in found.unique and not _may_repeat(found):
+        return None
     return chosen if chosen is not None else SOMETHING
 
 
@@ -180,6 +185,20 @@ def _certain(found: Arrays, each: Formula) -> int:
         if index < found.length.least and found.item(index, each.complement) is None:
             certain += 1 if index < found.alike else found.length.least - found.alike
     return certain
+
+
+def _may_repeat(found: Arrays) -> bool:
+    """Whether two of the items may be equal: one value then satisfies what both have to."""
+    indices = found.indices()
+    if len(indices) > MAX_PAIRED:
+        return True
+    most = found.length.most
+    for one, other in combinations_with_replacement(indices, 2):
+        if one == other and (one < found.alike or (most is not None and most < one + 2)):
+            continue
+        if found.search.satisfy(*found.demands(one), *found.demands(other)) is not None:
+            return True
+    return False
 
 
 def _too_many_to_differ(found: Arrays) -> bool:

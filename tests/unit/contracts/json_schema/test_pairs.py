@@ -184,6 +184,10 @@ COMPATIBLE: dict[str, tuple[Any, Any]] = {
         {"type": "array", "minItems": 1, "items": INTEGER},
     ),
     "one item is unique": ({"uniqueItems": True}, {"type": "array", "maxItems": 1}),
+    "items that cannot be equal are unique": (
+        {"uniqueItems": True},
+        {"type": "array", "prefixItems": [{"const": 1}, {"const": 2}, STRING], "maxItems": 3},
+    ),
     "few values, few unique items": (
         {"maxItems": 2},
         {"type": "array", "items": {"enum": [1, 2, 1.0]}, "uniqueItems": True},
