@@ -13,6 +13,8 @@ from ..workload import QUEUE
 from .case import Case, Size
 
 PUBLISH, CONSUME = "published events/s", "handled events/s"
+#: What other processes on the machine disturb less than the rates.
+PUBLISH_CPU, CONSUME_CPU = "µs of CPU to publish one", "µs of CPU to handle one"
 
 
 def _contestants(servers: Servers, size: Size) -> list[Contestant]:
@@ -33,12 +35,17 @@ def _run(servers: Servers, count: int, flavour: str) -> Measures:
         settings = {**place.settings(), "contracts": folder, "flavour": flavour, "count": count}
         bus = bus_of(flavour, **place.settings(), contracts=folder)
         declare(bus)
-        seconds = compete("wire_publish", **settings)["seconds"]
+        published = compete("wire_publish", **settings)
         expect("messages in the queue", queue_stats(bus, QUEUE).messages, count)
-        rate = compete("wire_worker", **settings)["rate"]
+        handled = compete("wire_worker", **settings)
         expect("messages left in the queue", queue_stats(bus, QUEUE).messages, 0)
         bus.engine.dispose()
-    return {PUBLISH: count / seconds, CONSUME: float(rate)}
+    return {
+        PUBLISH: count / published["seconds"],
+        CONSUME: float(handled["rate"]),
+        PUBLISH_CPU: 1e6 * published["cpu_seconds"] / count,
+        CONSUME_CPU: 1e6 * handled["cpu_seconds"] / count,
+    }
 
 
 def _goals(samples: Samples) -> list[Goal]:

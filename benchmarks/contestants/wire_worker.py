@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from eventbus.workers.options import WorkerOptions
@@ -15,11 +16,22 @@ from .tally import Tally
 
 def main(count: int, flavour: str, **settings: Any) -> None:
     """Handle `count` messages that are in the queue."""
-    tally = Tally(count, lambda: worker.stop())
-    bus = bus_of(flavour, lambda event: tally.take(event.number), **settings)
+    cpu: list[float] = []
+
+    def finished() -> None:
+        cpu.append(time.process_time())
+        worker.stop()
+
+    def handle(event: Any) -> None:
+        if not cpu:
+            cpu.append(time.process_time())
+        tally.take(event.number)
+
+    tally = Tally(count, finished)
+    bus = bus_of(flavour, handle, **settings)
     worker = Worker(bus, WorkerOptions(pool="solo", prefetch=PREFETCH))
     worker.run()
-    answer(rate=tally.rate())
+    answer(rate=tally.rate(), cpu_seconds=cpu[1] - cpu[0])
 
 
 if __name__ == "__main__":
