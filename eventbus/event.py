@@ -448,8 +448,41 @@ class StructSchema(Schema):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._plain = tuple(
-            (name, field.data_key or name, field.deserialize) for name, field in self.fields.items()
+            (name, field.data_key or name, _reader_of(field)) for name, field in self.fields.items()
         )
+
+
+def _reader_of(field: marshmallow.fields.Field[Any]) -> Callable[..., Any]:
+    """``field.deserialize``; the short way where it would only call ``_deserialize``.
+
+    A field without validators does nothing more with a value that is there: about a third of the
+    time that reading an event takes.
+    """
+    usual = field.deserialize
+    if not _only_converts(field):
+        return usual
+    convert = field._deserialize
+
+    def read(value: Any, key: str, data: Any) -> Any:
+        if value is None or value is _MISSING:
+            return usual(value, key, data)
+        return convert(value, key, data)
+
+    return read
+
+
+def _only_converts(field: marshmallow.fields.Field[Any]) -> bool:
+    """Whether nothing but ``_deserialize`` looks at a value that is there."""
+    own, base = type(field), marshmallow.fields.Field
+    return (
+        own.deserialize is base.deserialize
+        and own._validate is base._validate
+        and own._validate_missing is base._validate_missing
+        and not field.validators
+        # Of marshmallow 4.
+        and not getattr(field, "pre_load", ())
+        and not getattr(field, "post_load", ())
+    )
 
 
 class AliasedSchema(StructSchema):
