@@ -21,7 +21,7 @@ from eventbus.contracts.schema import Format
 from eventbus.contracts.upcasting import chain, upcast
 from eventbus.contracts.wire.codecs import codec_of, unframed
 from eventbus.contracts.wire.content_types import binary_format
-from eventbus.contracts.wire.frame import is_framed, unframe
+from eventbus.contracts.wire.frame import HEADER_BYTES, is_framed, unframe
 from eventbus.envelope import CONTENT_TYPE, Envelope, check_body, in_binary_mode, load_data
 from eventbus.errors import EventBusError, UndecodableMessage, ValidationError
 from eventbus.event import Event
@@ -69,6 +69,7 @@ class Receiving:
         self._max_bytes = bus.settings.max_message_bytes
         self._bus = bus
         self._written: dict[tuple[str, int, tuple[int, ...], int], Written] = {}
+        self._heads: dict[tuple[str, str | None, Format, bytes], Written] = {}
 
     def opened(self, message: Message) -> Message:
         """`message` in binary mode, which it need not have come in (`eventbus.structured`).
@@ -138,6 +139,12 @@ class Receiving:
 
     def _binary(self, message: Message, envelope: Envelope, format: Format) -> Received:
         check_body(message, self._max_bytes)
+        # The usual head of a body has this length; a later message type of Protobuf has a longer.
+        length = HEADER_BYTES + (format is Format.PROTOBUF)
+        head = (envelope.type, envelope.dataschema, format, message.body[:length])
+        known = self._heads.get(head)
+        if known is not None:
+            return BinaryData(message.body[length:], known)
         schema_id, indexes, payload = unframed(format, message.body)
         said = _version_said(envelope) or FIRST_VERSION
         key = (envelope.type, schema_id, indexes, said)
@@ -148,6 +155,10 @@ class Receiving:
             if len(self._written) >= _WRITTEN_MAX:
                 self._written.clear()
             self._written[key] = written
+        if len(message.body) - len(payload) == length and len(envelope.dataschema or "") < 512:
+            if len(self._heads) >= _WRITTEN_MAX:
+                self._heads.clear()
+            self._heads[head] = written
         return BinaryData(payload, written)
 
     @cached_property
