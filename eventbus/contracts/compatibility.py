@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from eventbus.contracts.formats import format_support
+from eventbus.contracts.formats import HistorySupport, format_support
 from eventbus.contracts.schema import Format, Schema
 from eventbus.errors import ConfigurationError
 
@@ -160,11 +160,10 @@ def check_evolution(
     support.check(latest)
     found: list[Difference] = []
     first = 0 if chosen.transitive else max(len(earlier) - 1, 0)
-    # What only the order of the versions tells, such as a number that was given up and comes back.
-    succeed = getattr(support, "compare_successor", None) if chosen is not Mode.NONE else None
+    if chosen is not Mode.NONE and isinstance(support, HistorySupport):
+        history = support.compare_history(latest, earlier)
+        found += [one for one in history if one.version is None or one.version > first]
     for number, schema in list(enumerate(earlier, start=1))[first:]:
-        if succeed is not None:
-            found += _told(succeed(latest, schema), number, "backward")
         if chosen.backward:
             found += _told(support.compare(_as_reader(latest), schema), number, "backward")
         if chosen.forward:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from eventbus.contracts.schema import Format, Schema
 
@@ -40,6 +40,42 @@ class FormatSupport(Protocol):
         DeclarationError
             A field has no form in this format; the text says what to use.
         """
+
+
+@runtime_checkable
+class HistorySupport(Protocol):
+    """What a format offers in which the order of the versions tells more than each pair."""
+
+    def compare_history(self, new: Schema, earlier: Sequence[Schema]) -> Sequence[Difference]:
+        """Why `new` may not come after `earlier`, the oldest first, whoever reads.
+
+        Each difference says the version, 1 for the oldest.
+        """
+
+
+@runtime_checkable
+class BatchSupport(Protocol):
+    """What a format offers that reads many schemas at once in less time than one by one."""
+
+    def read_ahead(self, schemas: Iterable[Schema]) -> None:
+        """Read them; what is no schema is refused when it is asked for."""
+
+
+def read_ahead(schemas: Iterable[Schema]) -> None:
+    """Prepare for schemas that will all be asked for.
+
+    Raises
+    ------
+    MissingDependency
+        The package of their format is not installed.
+    """
+    by_format: dict[Format, list[Schema]] = {}
+    for schema in schemas:
+        by_format.setdefault(schema.format, []).append(schema)
+    for format, found in by_format.items():
+        support = format_support(format)
+        if isinstance(support, BatchSupport):
+            support.read_ahead(found)
 
 
 def format_support(format: str | Format) -> FormatSupport:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eventbus.contracts.compatibility import Difference
+from eventbus.contracts.formats import read_ahead
 from eventbus.contracts.gates.changes import change_between
 from eventbus.contracts.gates.evolution import evolution
 from eventbus.contracts.gates.findings import (
@@ -74,6 +75,7 @@ def check_contracts(
     readers: dict[str, list[Reader]] = {}
     for reader in readers_of(bus):
         readers.setdefault(reader.subject, []).append(reader)
+    read_ahead(version.schema for lock in locks.values() for version in lock.versions)
     for lock in locks.values():
         check_integrity(lock, folder)
     found: list[Finding] = []

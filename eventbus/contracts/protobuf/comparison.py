@@ -33,7 +33,7 @@ from eventbus.contracts.compatibility import Difference
 from eventbus.contracts.limits import COMPARISON_MAX_STEPS
 from eventbus.contracts.protobuf import marks
 from eventbus.contracts.protobuf.enums import enum_differences
-from eventbus.contracts.protobuf.model import Contract, Facets, Field, Message
+from eventbus.contracts.protobuf.model import TIMESTAMP, Contract, Facets, Field, Message
 from eventbus.contracts.protobuf.oneofs import oneof_differences
 from eventbus.contracts.protobuf.ranges import keeps_values
 
@@ -63,7 +63,7 @@ class _Comparison:
         self._steps = 0
 
     def run(self) -> Iterator[Difference]:
-        helpers = _helpers(self._writer)
+        helpers = self._writer.helpers
         try:
             # What an event holds is told by its path from the event.
             for parts in (False, True):
@@ -105,6 +105,8 @@ class _Comparison:
         for number, read in reader.fields.items():
             self._step()
             written = writer.fields.get(number)
+            if written is not None and _is_untouched(reader, read, writer, written):
+                continue
             if written is None:
                 yield from _absent(f"{path}.{read.name}", reader, read, writer)
             else:
@@ -139,7 +141,8 @@ class _Comparison:
         written_enum = self._writer.enums.get(written.type_name)
         same = read.type == written.type
         if same and read_enum is not None and written_enum is not None:
-            yield from enum_differences(path, read_enum, written_enum, by_name)
+            if read_enum != written_enum:
+                yield from enum_differences(path, read_enum, written_enum, by_name)
         elif not keeps_values(read.type, written.type, read_enum, written_enum) or (
             by_name and not same
         ):
@@ -155,6 +158,9 @@ class _Comparison:
     def _composites(
         self, path: str, read: Field, written: Field, by_name: bool
     ) -> Iterator[Difference]:
+        if read.type_name == written.type_name == TIMESTAMP:
+            # protoc takes the well-known types from nowhere else.
+            return
         reader = self._reader.messages[read.type_name]
         writer = self._writer.messages[written.type_name]
         if reader.is_map_entry != writer.is_map_entry:
@@ -173,19 +179,14 @@ class _Comparison:
             self._pair(path, reader, writer)
 
 
-def _helpers(contract: Contract) -> set[str]:
-    """The messages that others hold: they are parts of events, not events."""
-    found = set()
-    for message in contract.messages.values():
-        for field in message.fields.values():
-            if field.composite and not _within(message.full_name, field.type_name):
-                found.add(field.type_name)
-    return found - set(contract.roots[:1])
-
-
-def _within(name: str, outer: str) -> bool:
-    """Whether a message is `outer` or stands in it: holding oneself makes nobody a helper."""
-    return name == outer or name.startswith(f"{outer}.")
+def _is_untouched(reader: Message, read: Field, writer: Message, written: Field) -> bool:
+    """Whether a single value is declared in the same way; most are, and need no closer look."""
+    return (
+        read == written
+        and not read.type_name
+        and reader.derived == writer.derived
+        and reader.facets.get(read.name) == writer.facets.get(written.name)
+    )
 
 
 def _absent(path: str, reader: Message, read: Field, writer: Message) -> Iterator[Difference]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -112,6 +112,15 @@ class Message:
     facets: Mapping[str, Facets] = field(default_factory=dict)
 
     @cached_property
+    def oneofs(self) -> Mapping[str, Sequence[Field]]:
+        """The members of each oneof."""
+        found: dict[str, list[Field]] = {}
+        for member in self.fields.values():
+            if member.oneof is not None:
+                found.setdefault(member.oneof, []).append(member)
+        return found
+
+    @cached_property
     def by_name(self) -> Mapping[str, Field]:
         """The fields by name."""
         return {found.name: found for found in self.fields.values()}
@@ -159,6 +168,20 @@ class Contract:
     messages: Mapping[str, Message]
     enums: Mapping[str, EnumType]
     descriptors: bytes = field(repr=False)
+
+    @cached_property
+    def helpers(self) -> frozenset[str]:
+        """The messages that others hold: they are parts of events, not events."""
+        held = {
+            field.type_name
+            for message in self.messages.values()
+            for field in message.fields.values()
+            # Holding oneself makes nobody a helper.
+            if field.composite
+            and message.full_name != field.type_name
+            and not message.full_name.startswith(f"{field.type_name}.")
+        }
+        return frozenset(held.difference(self.roots[:1]))
 
     @property
     def event(self) -> Message | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 
 from eventbus.contracts.compatibility import Difference
@@ -15,17 +14,9 @@ def oneof_differences(path: str, reader: Message, writer: Message) -> Iterator[D
     yield from _unknown_members(path, reader, writer)
 
 
-def _members(message: Message) -> dict[str, list[Field]]:
-    found: dict[str, list[Field]] = defaultdict(list)
-    for field in message.fields.values():
-        if field.oneof is not None:
-            found[field.oneof].append(field)
-    return found
-
-
 def _merged(path: str, reader: Message, writer: Message) -> Iterator[Difference]:
     """Members of the reader's oneof that the writer may set together: only the last one is kept."""
-    for oneof, members in _members(reader).items():
+    for oneof, members in reader.oneofs.items():
         written = [writer.fields[one.number] for one in members if one.number in writer.fields]
         if len(written) > 1 and (None in {one.oneof for one in written} or _several(written)):
             names = ", ".join(one.name for one in written[:5])
@@ -41,7 +32,7 @@ def _several(fields: list[Field]) -> bool:
 
 
 def _unknown_members(path: str, reader: Message, writer: Message) -> Iterator[Difference]:
-    for oneof, members in _members(writer).items():
+    for oneof, members in writer.oneofs.items():
         known = [reader.fields[one.number] for one in members if one.number in reader.fields]
         unknown = [one.name for one in members if one.number not in reader.fields]
         if unknown and any(one.oneof is not None for one in known):

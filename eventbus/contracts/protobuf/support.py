@@ -33,9 +33,9 @@ class ProtobufSupport:
         """Why `reader` cannot read everything that `writer` may write; empty if it can."""
         return differences(contract_of(reader), contract_of(writer))
 
-    def compare_successor(self, new: Schema, earlier: Schema) -> Sequence[Difference]:
-        """Why `new` may not come after `earlier`, whoever reads: it uses what that reserved."""
-        return reserved_again(contract_of(new), contract_of(earlier))
+    def compare_history(self, new: Schema, earlier: Sequence[Schema]) -> Sequence[Difference]:
+        """Why `new` may not come after `earlier`, whoever reads: it uses what they reserved."""
+        return reserved_again(contract_of(new), [contract_of(schema) for schema in earlier])
 
     def derive(self, record: Record, previous: Sequence[str]) -> str:
         """The writer's contract of an event, whose fields keep the numbers of `previous`.

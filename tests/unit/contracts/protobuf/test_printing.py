@@ -7,6 +7,7 @@ import base64
 import pytest
 from google.protobuf import api_pb2, descriptor_pb2, struct_pb2, type_pb2
 
+from eventbus.contracts.protobuf import SUPPORT
 from eventbus.contracts.protobuf.printing import is_serialized, serialized_of, text_of
 from eventbus.contracts.schema import Format, Schema
 from eventbus.errors import InvalidSchema
@@ -64,6 +65,12 @@ message M {
 
 @pytest.mark.parametrize("text", [_PROTO3, _PROTO2, _EDITION])
 def test_a_descriptor_becomes_the_file_that_it_comes_from(text: str) -> None:
+    try:
+        SUPPORT.check(Schema(Format.PROTOBUF, text))
+    except InvalidSchema as error:
+        if "edition" not in str(error):
+            raise
+        pytest.skip("this protoc does not know editions")
     serialized = serialized_of(Schema(Format.PROTOBUF, text))
     assert is_serialized(serialized)
     assert not is_serialized(text)
