@@ -677,12 +677,17 @@ class EventBus:
 
         return tables.metadata
 
+    @property
+    def database_url(self) -> str:
+        """The setting, or in a Django project the database that it has at present."""
+        return project.at_present(self.settings).database_url
+
     @cached_property
     def engine(self) -> Engine:
         """An engine of our own for `database_url`; publishing uses the caller's, not this."""
         from eventbus.database import make_engine
 
-        return make_engine(project.at_present(self.settings).database_url)
+        return make_engine(self.database_url)
 
     @cached_property
     def broker(self) -> Broker:

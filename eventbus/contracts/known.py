@@ -18,7 +18,6 @@ from sqlalchemy.pool import NullPool
 from eventbus.contracts.lock_files import LockedVersion, LockFile, read_lock
 from eventbus.contracts.schema import Format
 from eventbus.database import make_engine, reading, require_file, sync_url
-from eventbus.django import project
 from eventbus.errors import (
     DatabaseNotMigrated,
     DatabaseUnavailable,
@@ -42,7 +41,7 @@ class KnownContracts:
     """Looks up the versions of an event's contract."""
 
     def __init__(self, bus: EventBus) -> None:
-        self._settings = bus.settings
+        self._bus = bus
         self._folder = bus.settings.contracts
         url = bus.settings.registry_url
         #: Of a registry elsewhere; what it has said is kept in our tables.
@@ -101,7 +100,7 @@ class KnownContracts:
         A query that fails on the caller's connection would cost it its transaction on PostgreSQL,
         and a connection that is kept would be shared by the children of a process that forks.
         """
-        engine = _impatient_engine(sync_url(project.at_present(self._settings).database_url))
+        engine = _impatient_engine(sync_url(self._bus.database_url))
         try:
             require_file(engine)
             if self._address is not None:
