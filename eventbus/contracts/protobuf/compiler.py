@@ -32,7 +32,7 @@ from eventbus.errors import InvalidSchema, MissingDependency
 TIME_LIMIT_SECONDS = 10.0
 
 #: Lines that are no error: warnings, and the log of protoc's own library.
-_REMARK = re.compile(r"warning: |^[IW]\d{4} ")
+_REMARK = re.compile(r"(?i)warning: |^[IW]\d{4} ")
 
 _PROGRAM = Path(__file__).with_name("compiler_process.py")
 
