@@ -7,11 +7,9 @@ requests. A handler that needs all of the processor can make it late, but not wr
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
-import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from waitress.server import create_server
 
-from eventbus.errors import ConfigurationError, EventBusError
+from eventbus.listening import bound_socket
 
 from .condition import Condition, Observer
 
@@ -45,10 +43,6 @@ MAX_BODY_BYTES = 1024
 _HEADERS = [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")]
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
-
-
-class PortUnavailable(EventBusError):
-    """The address of ``--health-port`` cannot be listened at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +158,7 @@ class HealthServer:
     """
 
     def __init__(self, application: Callable[..., Iterable[bytes]], host: str, port: int) -> None:
-        # With `host` resolved here waitress makes one server, not one for each address.
-        family, address = _resolved(host, port)
-        self._listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._listener.bind(address)
-        except OSError as error:
-            self._listener.close()
-            raise PortUnavailable(_why_not(host, port, error)) from error
+        self._listener = bound_socket(host, port, "--health-")
         # In a forked child it would keep the port of a parent that has gone.
         os.register_at_fork(after_in_child=self._listener.close)
         self.port: int = self._listener.getsockname()[1]
@@ -203,25 +189,3 @@ class HealthServer:
             self._server.task_dispatcher.shutdown()
             self._server.trigger.pull_trigger(self._server.close)
             self._thread.join(5)
-
-
-def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, Any]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        raise ConfigurationError(
-            f"--health-host {host!r} is no address: {error}; give 127.0.0.1, or 0.0.0.0 for "
-            f"every network of this machine"
-        ) from error
-    return found[0][0], found[0][4]
-
-
-def _why_not(host: str, port: int, error: OSError) -> str:
-    address = f"{host}:{port}"
-    if error.errno == errno.EADDRINUSE:
-        return f"--health-port {port}: something listens at {address} already; give another port"
-    if error.errno == errno.EACCES:
-        return f"--health-port {port}: this user may not listen at {address}; give a port from 1024"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"--health-host {host}: no address of this machine; give 127.0.0.1 or 0.0.0.0"
-    return f"--health-port {port}: cannot listen at {address}: {error.strerror or error}"

@@ -23,8 +23,9 @@ from eventbus.contracts.registry.server.application import (
 )
 from eventbus.contracts.registry.server.endpoints import ENDPOINTS
 from eventbus.contracts.registry.server.guard import Guard
-from eventbus.contracts.registry.server.listening import PortUnavailable, RegistryServer
+from eventbus.contracts.registry.server.listening import RegistryServer
 from eventbus.errors import ConfigurationError
+from eventbus.listening import PortUnavailable
 from tests.integration.registry.schemas import avro_text, body, json_schema, reader
 
 ORDER = json_schema("order_id")

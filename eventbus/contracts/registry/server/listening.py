@@ -7,9 +7,7 @@ what it refuses by itself is answered in JSON, too.
 
 from __future__ import annotations
 
-import errno
 import json
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -19,7 +17,7 @@ from waitress.server import create_server
 from waitress.task import ErrorTask
 
 from eventbus.contracts.registry.server.application import CONTENT_TYPE, REQUEST_MAX_BYTES
-from eventbus.errors import ConfigurationError, EventBusError
+from eventbus.listening import bound_socket
 
 if TYPE_CHECKING:
     from eventbus.contracts.registry.server.application import RegistryApplication
@@ -35,10 +33,6 @@ REQUEST_SECONDS = 60
 MAX_HEADER_BYTES = 16 * 1024
 #: At the end, for the answers that are being made and sent.
 DRAIN_SECONDS = 10
-
-
-class PortUnavailable(EventBusError):
-    """The address cannot be listened at."""
 
 
 class _JsonError(ErrorTask):  # type: ignore[misc]
@@ -90,7 +84,7 @@ class RegistryServer:
 
     def __init__(self, application: RegistryApplication, host: str, port: int) -> None:
         # With `host` resolved here waitress makes one server, not one for each address.
-        listener = _listener(host, port)
+        listener = bound_socket(host, port)
         self.host: str = listener.getsockname()[0]
         self.port: int = listener.getsockname()[1]
         self._server = create_server(
@@ -131,37 +125,3 @@ class RegistryServer:
         for channel in list(self._server.active_channels.values()):
             channel.close_when_flushed = True
         self._server.close()
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    family, address = _resolved(host, port)
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise PortUnavailable(_why_not(host, port, error)) from error
-    return listener
-
-
-def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, Any]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        raise ConfigurationError(
-            f"--host {host!r} is no address: {error}; give 127.0.0.1, or 0.0.0.0 for every "
-            f"network of this machine"
-        ) from error
-    return found[0][0], found[0][4]
-
-
-def _why_not(host: str, port: int, error: OSError) -> str:
-    address = f"{host}:{port}"
-    if error.errno == errno.EADDRINUSE:
-        return f"--port {port}: something listens at {address} already; give another port"
-    if error.errno == errno.EACCES:
-        return f"--port {port}: this user may not listen at {address}; give a port from 1024"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"--host {host}: no address of this machine; give 127.0.0.1 or 0.0.0.0"
-    return f"--port {port}: cannot listen at {address}: {error.strerror or error}"

@@ -18,11 +18,12 @@ import pytest
 from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
 
+from eventbus import listening
 from eventbus.errors import ConfigurationError
+from eventbus.listening import PortUnavailable
 from eventbus.outbox.store import OutboxDepth
-from eventbus.workers.monitoring import health as health_module
 from eventbus.workers.monitoring.condition import Observer
-from eventbus.workers.monitoring.health import HealthApplication, HealthServer, PortUnavailable
+from eventbus.workers.monitoring.health import HealthApplication, HealthServer
 from eventbus.workers.monitoring.metrics import Metrics
 from eventbus.workers.monitoring.outbox_sample import OutboxSample
 from eventbus.workers.monitoring.report import (
@@ -395,7 +396,7 @@ def test_an_address_that_is_not_ours_is_refused(
 
 def test_a_port_that_only_root_may_have_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
     error = OSError(errno.EACCES, "Permission denied")
-    assert "from 1024" in health_module._why_not("127.0.0.1", 80, error)
+    assert "from 1024" in listening._why_not("127.0.0.1", 80, error, "--health-")
 
 
 def test_a_forked_child_does_not_keep_the_port(server: HealthServer) -> None:
