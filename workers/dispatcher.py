@@ -396,9 +396,10 @@ class Dispatcher:
         """
         sendable, messages = [], []
         unsendable: list[tuple[StoredRow, Change]] = []
+        content_mode = self._bus.settings.content_mode
         for row in rows:
             try:
-                messages.append(to_publication(row, self._bus.settings.content_mode))
+                messages.append(to_publication(row, content_mode))
                 sendable.append(row)
             except UnsendableRow as error:
                 log.error("parked in the outbox: %s", error)

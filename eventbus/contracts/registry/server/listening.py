@@ -83,7 +83,6 @@ class RegistryServer:
     """
 
     def __init__(self, application: RegistryApplication, host: str, port: int) -> None:
-        # With `host` resolved here waitress makes one server, not one for each address.
         listener = bound_socket(host, port)
         self.host: str = listener.getsockname()[0]
         self.port: int = listener.getsockname()[1]
